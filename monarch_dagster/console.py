@@ -1,0 +1,84 @@
+"""What commands show: colours and progress for people on stderr, results on stdout. No decision is made here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+LOGGER = "monarch_dagster"
+
+
+class Terminal:
+    """The command's terminal; made before anything redirects the standard streams."""
+
+    def __init__(self) -> None:
+        """Take the process's stdout and stderr as they are now."""
+        self.out = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Tell a person something, on stderr."""
+        self.err.print(escape(text), style=style)
+
+    def result(self, text: str) -> None:
+        """Print a result as it is, on stdout."""
+        self.out.print(text, markup=False)
+
+    def json(self, value: Mapping[str, Any]) -> None:
+        """Print one JSON object on stdout."""
+        print(json.dumps(value, indent=2, default=str), file=self.out.file)  # noqa: T201
+
+    def table(self, title: str, rows: Sequence[Mapping[str, Any]], *, style: str = "") -> None:
+        """Print rows as a table on stdout; nothing where there are none."""
+        if not rows:
+            return
+        table = Table(title=title, title_justify="left", title_style="bold", border_style="dim", style=style)
+        for name in rows[0]:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*(escape(str(value)) for value in row.values()))
+        self.out.print(table)
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Show Monarch's log records on stderr meanwhile, those of long work as a progress bar."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        logger = logging.getLogger(LOGGER)
+        level = logger.level
+        with Progress(*columns, console=self.err, transient=True, disable=not self.err.is_terminal) as progress:
+            handler = _Handler(self, progress)
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+            try:
+                yield
+            finally:
+                logger.removeHandler(handler)
+                logger.setLevel(level)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, terminal: Terminal, progress: Progress) -> None:
+        super().__init__(logging.INFO)
+        self._terminal = terminal
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        counted: tuple[int, int] | None = getattr(record, "progress", None)
+        if counted is None or self._progress.disable:
+            style = "yellow" if record.levelno >= logging.WARNING else "dim"
+            self._terminal.say(record.getMessage(), style)
+            return
+        done, total = counted
+        if self._task is None:
+            self._task = self._progress.add_task("Describing objects", total=total)
+        self._progress.update(self._task, completed=done)

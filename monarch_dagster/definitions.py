@@ -1,0 +1,19 @@
+"""The code location: assembly only."""
+
+import dagster as dg
+
+from monarch_dagster.defs.assets import object_meta, revision_files, schema_state
+from monarch_dagster.defs.checks import schema_state_checks
+from monarch_dagster.defs.jobs import JOBS
+from monarch_dagster.defs.resources import MonarchResource
+from monarch_dagster.defs.sensors import schema_files
+
+defs = dg.Definitions(
+    assets=[object_meta, revision_files, schema_state],
+    asset_checks=schema_state_checks,
+    jobs=JOBS,
+    sensors=[schema_files],
+    resources={"monarch": MonarchResource()},
+    # A process a step costs twenty seconds here and buys nothing: the work is one database's.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,1 @@
+"""The Dagster layer: assets, checks, sensors, jobs, run config, resources, storage. Adapters only."""

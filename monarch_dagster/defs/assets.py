@@ -1,0 +1,106 @@
+"""The three assets: `object_meta` → `revision_files` → `schema_state`. Each reads its config, calls one domain function
+and reports; what they do belongs in `salesforce` and `migrations`."""
+
+import dagster as dg
+
+from monarch_dagster.defs.config import ObjectMetaConfig, RevisionFilesConfig, SchemaStateConfig
+from monarch_dagster.defs.metadata import describe_apply, describe_fetch, describe_object_meta, describe_proposal
+from monarch_dagster.defs.resources import MonarchResource, failing_clearly
+
+GROUP = "provider_schema"
+SOURCES_DIGEST = "sources_digest"
+
+
+@dg.asset(group_name=GROUP, kinds={"salesforce", "json"})
+def object_meta(config: ObjectMetaConfig, monarch: MonarchResource) -> dg.MaterializeResult[None]:
+    """The objects and fields of the client's Salesforce org, in `object_meta.json`.
+
+    Fetched from the org, or, with `fetch` off, taken as the file stands. What the org no longer shows is kept and marked
+    missing; only a person deletes an entry.
+    """
+    from monarch_dagster.salesforce.fetch import fetch_from
+    from monarch_dagster.salesforce.object_meta import ObjectMeta, digest, read_object_meta
+
+    with failing_clearly():
+        settings = monarch.settings()
+        path = settings.sources.object_meta_path
+        metadata = {"summary": "Not fetched; the file is used as it is."}
+        if config.fetch:
+            metadata = describe_fetch(fetch_from(settings.salesforce, path, objects=config.objects))
+        meta = read_object_meta(path) or ObjectMeta()
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(digest(path) or "none"),
+            metadata=describe_object_meta(meta, path) | metadata,
+        )
+
+
+@dg.asset(deps=[object_meta], group_name=GROUP, kinds={"python", "alembic"})
+def revision_files(config: RevisionFilesConfig, monarch: MonarchResource) -> dg.MaterializeResult[None]:
+    """Alembic revisions that take the database from the chain's head to what the schema files ask for.
+
+    The difference is taken on a shadow database, never on the target, and every revision has run up, down and up again
+    there before its file is written. With `generate` off, the files are taken as they stand.
+    """
+    from monarch_dagster.migrations.chain import load_chain
+    from monarch_dagster.migrations.generate import propose
+
+    with failing_clearly():
+        settings = monarch.settings()
+        sources = settings.sources
+        metadata = {"summary": "Not generated; the revisions are used as they are."}
+        if config.generate:
+            sources_digest = sources.digest()
+            proposal = propose(sources, settings.shadows(), message=config.message, dry_run=config.dry_run)
+            metadata = describe_proposal(proposal, dry_run=config.dry_run)
+            if not config.dry_run:
+                metadata[SOURCES_DIGEST] = sources_digest
+        chain = load_chain(sources.schema_dir)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(chain.key(chain.head)), metadata={"files": len(chain.revisions)} | metadata
+        )
+
+
+@dg.asset(deps=[revision_files], group_name=GROUP, kinds={"postgres", "sql"})
+def schema_state(
+    context: dg.AssetExecutionContext, config: SchemaStateConfig, monarch: MonarchResource
+) -> dg.MaterializeResult[None]:
+    """The target database at a revision of the chain, as `alembic.alembic_version` says.
+
+    Pending revisions are applied, each in a transaction of its own, under one lock for the target. A revision that this
+    very run has written waits for a review, unless the run says otherwise. Stored values are lost only by name.
+    """
+    from monarch_dagster.migrations.apply import apply_revisions, revert_revisions
+    from monarch_dagster.migrations.chain import load_chain
+
+    with failing_clearly():
+        settings = monarch.settings()
+        chain = load_chain(settings.sources.schema_dir)
+        if config.direction == "revert":
+            result = revert_revisions(
+                chain, settings.target_url(), to=config.target, allow_data_loss=config.allow_data_loss
+            )
+            return _state(describe_apply(result, dry_run=False), result.after)
+        held_back = () if config.apply_new else chain.only(_written_in_run(context))
+        result = apply_revisions(
+            chain.without(held_back),
+            settings.target_url(),
+            to=config.target,
+            expected_version=config.expected_version,
+            allow_data_loss=config.allow_data_loss,
+            lock_timeout_seconds=config.lock_timeout_seconds,
+            dry_run=config.dry_run,
+        )
+        return _state(describe_apply(result, dry_run=config.dry_run, held_back=held_back), result.after)
+
+
+def _state(metadata: dict[str, object], revision: str | None) -> dg.MaterializeResult[None]:
+    return dg.MaterializeResult(data_version=dg.DataVersion(revision or "base"), metadata=metadata)
+
+
+def _written_in_run(context: dg.AssetExecutionContext) -> list[str]:
+    """Return the revisions that `revision_files` wrote earlier in this run."""
+    event = context.instance.get_latest_materialization_event(revision_files.key)
+    if event is None or event.run_id != context.run_id or event.asset_materialization is None:
+        return []
+    found = event.asset_materialization.metadata.get("revisions")
+    return list(found.value) if isinstance(found, dg.JsonMetadataValue) and isinstance(found.value, list) else []

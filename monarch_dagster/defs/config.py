@@ -1,0 +1,142 @@
+"""Run config: what an asset can be told, and the flat config of each job with its safe defaults.
+
+A job maps its flat config onto its assets, so that a caller who omits a field gets the safe value written here, not the
+asset's own default. Every field has a concrete default: only those are pre-filled in the Launchpad.
+"""
+
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from monarch_dagster.migrations.environment import LOCK_TIMEOUT_SECONDS
+
+_FETCH = "Fetch object_meta.json from the Salesforce org. Off: use the file as it is."
+_OBJECTS = "API names of the objects to fetch; empty: all that the selection in object_meta.json takes."
+_GENERATE = "Generate migrations for what changed in the schema files. Off: use the revisions that exist."
+_MESSAGE = "Message of the revision; it also ends in the file's name."
+_DRY_GENERATE = "Show and prove the revision, but write no file."
+_DRY_APPLY = "Show the SQL, but run nothing on the target."
+_LOSS = "Revisions (REV or FROM:TO) that may lose stored values. Others that would are refused, with the rows they hold."
+_EXPECTED = "Revision that the target must be at before anything runs (base for none); empty: any."
+_LOCK = "Seconds that a statement waits for a lock before its revision is rolled back and tried again."
+
+
+class ObjectMetaConfig(dg.Config):
+    """What `object_meta` does."""
+
+    fetch: bool = Field(default=True, description=_FETCH)
+    objects: list[str] = Field(default=[], description=_OBJECTS)
+
+
+class RevisionFilesConfig(dg.Config):
+    """What `revision_files` does."""
+
+    generate: bool = Field(default=True, description=_GENERATE)
+    message: str = Field(default="", description=_MESSAGE)
+    dry_run: bool = Field(default=False, description=_DRY_GENERATE)
+
+
+class SchemaStateConfig(dg.Config):
+    """What `schema_state` does."""
+
+    direction: Literal["upgrade", "revert"] = Field(default="upgrade", description="Apply revisions, or take them back.")
+    target: str = Field(default="head", description="Revision to end at: head, base, an id or the start of one.")
+    apply_new: bool = Field(default=False, description="Also apply revisions that this very run has written.")
+    expected_version: str = Field(default="", description=_EXPECTED)
+    allow_data_loss: list[str] = Field(default=[], description=_LOSS)
+    dry_run: bool = Field(default=False, description=_DRY_APPLY)
+    lock_timeout_seconds: int = Field(default=LOCK_TIMEOUT_SECONDS, description=_LOCK)
+
+
+class SetupConfig(dg.Config):
+    """The former DAG's two toggles; both off is the local install: run the revisions that exist."""
+
+    fetch: bool = Field(default=False, description=_FETCH)
+    generate: bool = Field(default=False, description=_GENERATE)
+
+
+class FetchConfig(dg.Config):
+    """Config of `fetch_object_meta`."""
+
+    objects: list[str] = Field(default=[], description=_OBJECTS)
+
+
+class GenerateConfig(dg.Config):
+    """Config of `generate_migrations`."""
+
+    fetch: bool = Field(default=False, description=_FETCH)
+    message: str = Field(default="", description=_MESSAGE)
+    dry_run: bool = Field(default=False, description=_DRY_GENERATE)
+
+
+class RunConfig(dg.Config):
+    """Config of `run_migrations`."""
+
+    target: str = Field(default="head", description="Revision to apply up to: head, an id or the start of one.")
+    expected_version: str = Field(default="", description=_EXPECTED)
+    allow_data_loss: list[str] = Field(default=[], description=_LOSS)
+    dry_run: bool = Field(default=False, description=_DRY_APPLY)
+    lock_timeout_seconds: int = Field(default=LOCK_TIMEOUT_SECONDS, description=_LOCK)
+
+
+class RevertConfig(dg.Config):
+    """Config of `revert_migrations`."""
+
+    target: str = Field(default="", description="Revision to go back to (base empties). The run demands one.")
+    allow_data_loss: list[str] = Field(default=[], description=_LOSS)
+
+
+@dg.config_mapping
+def setup_mapping(config: SetupConfig) -> dict[str, Any]:
+    """Map the two toggles; revisions that the run writes are applied in the same pass."""
+    return _ops(
+        object_meta={"fetch": config.fetch},
+        revision_files={"generate": config.generate},
+        schema_state={"apply_new": True},
+    )
+
+
+@dg.config_mapping
+def fetch_mapping(config: FetchConfig) -> dict[str, Any]:
+    """Map onto `object_meta`."""
+    return _ops(object_meta={"fetch": True, "objects": list(config.objects)})
+
+
+@dg.config_mapping
+def generate_mapping(config: GenerateConfig) -> dict[str, Any]:
+    """Map onto `object_meta` and `revision_files`."""
+    return _ops(
+        object_meta={"fetch": config.fetch},
+        revision_files={"generate": True, "message": config.message, "dry_run": config.dry_run},
+    )
+
+
+@dg.config_mapping
+def run_mapping(config: RunConfig) -> dict[str, Any]:
+    """Map onto `schema_state`."""
+    return _ops(
+        schema_state={
+            "target": config.target,
+            "expected_version": config.expected_version,
+            "allow_data_loss": list(config.allow_data_loss),
+            "dry_run": config.dry_run,
+            "lock_timeout_seconds": config.lock_timeout_seconds,
+        }
+    )
+
+
+@dg.config_mapping
+def revert_mapping(config: RevertConfig) -> dict[str, Any]:
+    """Map onto `schema_state`, downwards."""
+    return _ops(
+        schema_state={
+            "direction": "revert",
+            "target": config.target,
+            "allow_data_loss": list(config.allow_data_loss),
+        }
+    )
+
+
+def _ops(**assets: dict[str, Any]) -> dict[str, Any]:
+    return {"ops": {name: {"config": config} for name, config in assets.items()}}

@@ -1,0 +1,41 @@
+"""The jobs of DESIGN section 5: which assets, with which flat config."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from monarch_dagster.defs import config
+from monarch_dagster.defs.assets import object_meta, revision_files, schema_state
+
+setup_provider_schema = dg.define_asset_job(
+    "setup_provider_schema",
+    dg.AssetSelection.assets(object_meta, revision_files, schema_state),
+    config=config.setup_mapping,
+    description="The whole way: fetch and generate as the toggles say, then apply. Both off: the local install.",
+)
+fetch_object_meta = dg.define_asset_job(
+    "fetch_object_meta",
+    dg.AssetSelection.assets(object_meta),
+    config=config.fetch_mapping,
+    description="Write object_meta.json from the Salesforce org.",
+)
+generate_migrations = dg.define_asset_job(
+    "generate_migrations",
+    dg.AssetSelection.assets(object_meta, revision_files) | dg.AssetSelection.checks_for_assets(schema_state),
+    config=config.generate_mapping,
+    description="Propose revisions for what changed in the schema files, for review. Nothing is applied.",
+)
+run_migrations = dg.define_asset_job(
+    "run_migrations",
+    dg.AssetSelection.assets(schema_state),
+    config=config.run_mapping,
+    description="Apply the pending revisions to the target.",
+)
+revert_migrations = dg.define_asset_job(
+    "revert_migrations",
+    dg.AssetSelection.assets(schema_state),
+    config=config.revert_mapping,
+    description="Take the target back to an earlier revision.",
+)
+
+JOBS = [setup_provider_schema, fetch_object_meta, generate_migrations, run_migrations, revert_migrations]

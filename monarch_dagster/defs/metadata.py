@@ -1,0 +1,155 @@
+"""What the UI and the commands show of each result. Pure: a domain result in, Dagster metadata out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from monarch_dagster.migrations.apply import ApplyResult
+from monarch_dagster.migrations.chain import BASE, Hazard, Revision
+from monarch_dagster.migrations.generate import Proposal
+from monarch_dagster.salesforce.fetch import FetchResult
+from monarch_dagster.salesforce.object_meta import ObjectMeta
+
+Metadata = dict[str, Any]
+SHOWN_ROWS = 200
+SHOWN_SQL = 60_000
+
+
+def describe_object_meta(meta: ObjectMeta, path: Path) -> Metadata:
+    """Describe the file as it stands."""
+    missing = list(meta.missing())
+    return {
+        "path": dg.MetadataValue.path(str(path)),
+        "objects": len(meta.objects),
+        "fields": meta.field_count,
+        "missing": len(missing),
+        "api_version": meta.api_version or "not pinned yet",
+        "org_id": meta.org_id or "unknown",
+    }
+
+
+def describe_fetch(result: FetchResult) -> Metadata:
+    """Describe what a fetch changed, object by object."""
+    merge = result.merge
+    changes = {
+        "object added": merge.objects_added,
+        "field added": merge.fields_added,
+        "field changed": merge.fields_changed,
+        "missing": merge.missing,
+        "returned": merge.returned,
+    }
+    counts = [f"{len(names)} {kind}" for kind, names in changes.items() if names]
+    rows = [{"change": kind, "name": name} for kind, names in changes.items() for name in names]
+    return {
+        "summary": f"{result.described} objects described: {', '.join(counts) or 'nothing changed'}.",
+        "changes": _table(rows),
+        "left_out": _table([{"object": name, "reason": reason} for name, reason in sorted(result.left_out.items())]),
+        "described": result.described,
+        "objects_added": len(merge.objects_added),
+        "fields_added": len(merge.fields_added),
+        "fields_changed": len(merge.fields_changed),
+    }
+
+
+def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
+    """Describe a proposal so that a reviewer can act on it."""
+    head = proposal.head_before or BASE
+    if not proposal.revisions:
+        summary = f"Nothing to generate: the revisions come to what the schema files ask for (head {head})."
+        return {"summary": summary, "head": head, "revisions": []}
+    verb = "would be proposed (dry run, nothing was written)" if dry_run else "proposed"
+    lines = "\n".join(f"{item.revision} {verb}: {item.path}" for item in proposal.revisions)
+    relations = _relations(change.relation for change in proposal.changes)
+    return {
+        "summary": f"{lines}\n{len(relations)} relations change; proved up, down and up again on a shadow.",
+        "head": head if dry_run else proposal.head,
+        "head_before": head,
+        "revisions": [item.revision for item in proposal.revisions],
+        "path": dg.MetadataValue.path(str(proposal.revisions[0].path)),
+        "changes": _table(
+            [
+                {"relation": item.relation, "what": item.aspect, "from": item.found[:200], "to": item.expected[:200]}
+                for item in proposal.changes
+            ]
+        ),
+        "upgrade_sql": _sql("\n".join(item.upgrade_sql for item in proposal.revisions)),
+        "hazards": _hazards(hazard for item in proposal.revisions for hazard in item.hazards),
+        "warnings": list(proposal.warnings),
+        "relations_changed": len(relations),
+    }
+
+
+def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Revision] = ()) -> Metadata:
+    """Describe what ran on the target, and what did not."""
+    before, after = result.before or BASE, result.after or BASE
+    if dry_run:
+        summary = f"Dry run: nothing was run. The target is at {before}, {len(result.pending)} revisions are pending."
+    elif result.applied:
+        verb = "applied" if result.applied[0].direction == "upgrade" else "reverted"
+        summary = f"{len(result.applied)} revisions {verb}: {before} → {after}."
+    else:
+        summary = f"Nothing to run: the target is at {after}" + (
+            f", {len(result.pending)} revisions are pending." if result.pending else "."
+        )
+    if held_back:
+        names = ", ".join(str(item.path) for item in held_back)
+        summary += f"\nWritten in this run and not applied; review, then run migrations: {names}"
+    metadata: Metadata = {
+        "summary": summary,
+        "revision_before": before,
+        "revision_after": after,
+        "applied": _table(
+            [
+                {"revision": item.revision, "direction": item.direction, "seconds": round(item.seconds, 2)}
+                for item in result.applied
+            ]
+        ),
+        "pending": _table([{"revision": item.revision, "file": item.path.name} for item in result.pending]),
+        "hazards": _hazards(hazard for item in result.pending for hazard in item.hazards),
+        "revisions_run": len(result.applied),
+        "seconds": round(sum(item.seconds for item in result.applied), 2),
+    }
+    if result.sql:
+        metadata["sql"] = _sql(result.sql)
+    return metadata
+
+
+def plain(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:
+    """Return metadata as plain JSON values, for `--json`."""
+    return {
+        name: [dict(record.data) for record in value.records]
+        if isinstance(value, dg.TableMetadataValue)
+        else value.value
+        for name, value in metadata.items()
+    }
+
+
+def _relations(names: Iterable[str]) -> set[str]:
+    return set(names)
+
+
+def _hazards(hazards: Iterable[Hazard]) -> dg.MetadataValue[Any]:
+    return _table([{"kind": item.kind, "object": item.object, "detail": item.detail} for item in hazards])
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
+    shown = [dg.TableRecord(dict(row)) for row in rows[:SHOWN_ROWS]]
+    if not shown:
+        return dg.MetadataValue.text("none")
+    if len(rows) > SHOWN_ROWS:
+        first = next(iter(rows[0]))
+        more = f"… and {len(rows) - SHOWN_ROWS} more"
+        shown.append(dg.TableRecord({name: more if name == first else "" for name in rows[0]}))
+        columns = [dg.TableColumn(name, "string") for name in rows[0]]
+        shown = [dg.TableRecord({name: str(value) for name, value in record.data.items()}) for record in shown]
+        return dg.MetadataValue.table(shown, schema=dg.TableSchema(columns))
+    return dg.MetadataValue.table(shown)
+
+
+def _sql(text: str) -> dg.MetadataValue[Any]:
+    shown = text if len(text) <= SHOWN_SQL else f"{text[:SHOWN_SQL]}\n-- … {len(text) - SHOWN_SQL:,} characters more"
+    return dg.MetadataValue.md(f"```sql\n{shown.strip()}\n```")

@@ -1,0 +1,28 @@
+"""The one resource: Monarch's settings, read when a step starts, so that a changed `.env` needs no reload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.settings import Settings
+
+
+class MonarchResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Gives assets, checks and sensors the project's settings."""
+
+    def settings(self) -> Settings:
+        """Read the settings of this process. Raises `MonarchError` for a value that cannot be used."""
+        return Settings.load()
+
+
+@contextmanager
+def failing_clearly() -> Iterator[None]:
+    """Turn a `MonarchError` into a failed step whose message is for people; no retry would mend it."""
+    try:
+        yield
+    except MonarchError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from None

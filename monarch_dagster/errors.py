@@ -1,0 +1,20 @@
+"""The one error a person can act on.
+
+Everything a user can cause ends in a `MonarchError`: what was found, what was expected, what to do now. Commands print
+it without a stack trace, assets turn it into a `dagster.Failure`. No message may carry a password or a token.
+"""
+
+from __future__ import annotations
+
+
+class MonarchError(Exception):
+    """A failure whose message tells what was found and expected, and whose remedy tells what to do now."""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        """Take `message` (found and expected) and `remedy` (the next step; empty where the message says it)."""
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\nWhat to do: {self.remedy}" if self.remedy else self.message

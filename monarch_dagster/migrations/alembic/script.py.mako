@@ -1,0 +1,25 @@
+"""${doc}
+
+Revision ID: ${up_revision}
+Revises: ${down_revision or "base"}
+% for line in hazards or ["none"]:
+Hazard: ${line}
+% endfor
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+${upgrades}
+
+
+def downgrade() -> None:
+${downgrades}

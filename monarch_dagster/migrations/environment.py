@@ -1,0 +1,174 @@
+"""What happens around the revisions while Alembic runs them (DESIGN rules 7, 8 and 11).
+
+`env.py` calls `migrate`; it takes the lock, gives each revision its own transaction with a lock timeout, has data loss
+judged inside it, and tries again when a lock was not to be had in time. Which revisions run is Alembic's decision.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, Connection, exc
+
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.chain import VERSIONS, approved_revisions, load_chain
+from monarch_dagster.migrations.data_loss import guarded
+from monarch_dagster.postgres.engines import connect
+from monarch_dagster.postgres.locks import apply_lock, lock_revision
+
+if TYPE_CHECKING:
+    from alembic.runtime.environment import EnvironmentContext
+
+log = logging.getLogger(__name__)
+
+VERSION_SCHEMA = "alembic"
+ATTRIBUTE = "monarch"
+LOCK_TIMEOUT_SECONDS = 5
+TRIES = 8
+LONGEST_PAUSE_SECONDS = 15.0
+# lock_not_available, deadlock_detected (PostgreSQL, "Error Codes"): the revision was rolled back whole and may run again.
+PASSING_ERRORS = frozenset({"55P03", "40P01"})
+# Commands of Alembic that only look; they need no lock.
+READING_COMMANDS = frozenset({"current", "check", "history", "heads", "show", "branches"})
+
+Step = Any  # alembic.runtime.migration.RevisionStep, which has no public type
+StepsFunction = Callable[[Any, Any], Iterable[Step]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to migrate: where, and what the person who asked for it approved."""
+
+    url: URL
+    shadow: bool = False
+    lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS
+    approved: frozenset[str] = frozenset()
+    on_step: Callable[[str, float], None] = field(default=lambda _revision, _seconds: None)
+
+
+def migrate(context: EnvironmentContext) -> None:
+    """Run what the Alembic command asked for: on the database, or as SQL text in offline mode."""
+    options = context.config.attributes.get(ATTRIBUTE) or _plain_options(context)
+    if context.is_offline_mode():
+        _migrate_offline(context)
+    elif options.shadow:
+        with connect(options.url) as connection:
+            _migrate_online(context, connection, options)
+    elif _only_reads(context):
+        with connect(options.url) as connection:
+            _configure(context, connection)
+            context.run_migrations()
+    else:
+        with apply_lock(options.url, log.info), connect(options.url) as connection:
+            _migrate_online(context, connection, options)
+
+
+def _migrate_offline(context: EnvironmentContext) -> None:
+    context.configure(
+        dialect_name="postgresql",
+        literal_binds=True,
+        transaction_per_migration=True,
+        version_table_schema=VERSION_SCHEMA,
+        dialect_opts={"paramstyle": "named"},
+    )
+    context.static_output(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA};")
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _migrate_online(context: EnvironmentContext, connection: Connection, options: Options) -> None:
+    connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA}")
+    connection.commit()
+    _configure(context, connection)
+    steps_function: StepsFunction = context.get_context().opts["fn"]
+    waiting: list[Step] | None = None
+
+    def steps(heads: Any, migration: Any) -> Iterator[Step]:
+        # Asked once: a relative target ("+2") means another revision when it is asked again half-way.
+        nonlocal waiting
+        if waiting is None:
+            waiting = [_timed(step, connection, options) for step in steps_function(heads, migration)]
+        while waiting:
+            yield waiting[0]
+            waiting.pop(0)
+
+    for attempt in range(1, TRIES + 1):
+        _configure(context, connection, fn=steps)
+        try:
+            with context.begin_transaction():
+                context.run_migrations()
+        except exc.DBAPIError as error:
+            connection.rollback()
+            if getattr(error.orig, "sqlstate", None) not in PASSING_ERRORS or attempt == TRIES:
+                raise
+            pause = min(LONGEST_PAUSE_SECONDS, 0.5 * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            log.warning("A lock was not free in time; trying again in %.1f seconds (%d of %d)", pause, attempt, TRIES)
+            time.sleep(pause)
+        else:
+            return
+
+
+def _configure(context: EnvironmentContext, connection: Connection, **options: Any) -> None:
+    context.configure(
+        connection=connection,
+        transaction_per_migration=True,
+        version_table_schema=VERSION_SCHEMA,
+        **options,
+    )
+
+
+def _timed(step: Step, connection: Connection, options: Options) -> Step:
+    """Have a step set its timeout, take the transaction's lock, and be judged, before and while it runs."""
+    run = step.migration_fn
+
+    def migration_fn(**arguments: Any) -> None:
+        started = time.monotonic()
+        if not options.shadow:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{options.lock_timeout_seconds}s'")
+            lock_revision(connection)
+            guarded(connection, _revision(step), options.approved, lambda: run(**arguments), _source(step))
+        else:
+            run(**arguments)
+        options.on_step(_revision(step), time.monotonic() - started)
+
+    step.migration_fn = migration_fn
+    return step
+
+
+def _revision(step: Step) -> str:
+    return str(step.revision.revision) if hasattr(step, "revision") else "stamp"
+
+
+def _source(step: Step) -> str:
+    path = getattr(getattr(step, "revision", None), "path", "")
+    return Path(path).read_text() if path else ""
+
+
+def _only_reads(context: EnvironmentContext) -> bool:
+    command = getattr(context.config.cmd_opts, "cmd", None)
+    return bool(command) and command[0].__name__ in READING_COMMANDS
+
+
+def _plain_options(context: EnvironmentContext) -> Options:
+    """Read the options of a plain `alembic` command: the settings, and `-x allow_data_loss=REV`."""
+    from monarch_dagster.settings import Settings
+
+    settings = Settings.load()
+    schema_dir = settings.sources.schema_dir.resolve()
+    found = [Path(place).resolve() for place in context.script.version_locations or ()]
+    if found != [schema_dir / VERSIONS]:
+        raise MonarchError(
+            f"Alembic reads revisions from {', '.join(map(str, found))}, Monarch from {schema_dir / VERSIONS}.",
+            remedy="Set version_locations under [tool.alembic] in pyproject.toml to the folder that MONARCH_SCHEMA_DIR "
+            "names.",
+        )
+    arguments: Mapping[str, Any] = context.get_x_argument(as_dictionary=True)
+    named = arguments.get("allow_data_loss", ())
+    approved = approved_revisions(load_chain(schema_dir), [named] if isinstance(named, str) else list(named))
+    return Options(settings.target_url(), approved=approved)

@@ -1,0 +1,124 @@
+"""Running Alembic's commands on a chain, with errors a person can act on.
+
+Everything that migrates goes through here and from here through `env.py`; plain `alembic` enters at `env.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import URL, exc
+
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.environment import ATTRIBUTE, VERSION_SCHEMA, Options
+from monarch_dagster.postgres.engines import connect
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+SCRIPT_LOCATION = Path(__file__).with_name("alembic")
+# Alembic's context is a module-wide proxy.
+_ALEMBIC = threading.Lock()
+
+
+def upgrade(versions: Sequence[Path], to: str, options: Options) -> None:
+    """Upgrade to revision `to` with the files in the folders `versions`. Raises `MonarchError` where that fails."""
+    from alembic import command
+
+    with _running(options.url):
+        command.upgrade(_config(versions, options), to)
+
+
+def downgrade(versions: Sequence[Path], to: str, options: Options) -> None:
+    """Downgrade to revision `to` ("base" for none). Raises `MonarchError` where that fails."""
+    from alembic import command
+
+    with _running(options.url):
+        command.downgrade(_config(versions, options), to)
+
+
+def upgrade_sql(versions: Sequence[Path], start: str | None, to: str, options: Options) -> str:
+    """Return the SQL of the upgrade from `start` (None for base) to `to`; nothing runs."""
+    from alembic import command
+
+    buffer = io.StringIO()
+    with _running(options.url):
+        config = _config(versions, options)
+        config.output_buffer = buffer
+        command.upgrade(config, f"{start or 'base'}:{to}", sql=True)
+    return buffer.getvalue()
+
+
+def read_versions(url: URL) -> tuple[str, ...]:
+    """Return what `alembic.alembic_version` holds: nothing for a database that was never migrated, one row usually.
+
+    Raises `MonarchError` when the database cannot be reached.
+    """
+    with connect(url) as connection:
+        table = f"{VERSION_SCHEMA}.alembic_version"
+        if connection.exec_driver_sql("SELECT to_regclass(%s)", (table,)).scalar_one() is None:
+            return ()
+        rows = connection.exec_driver_sql(f"SELECT version_num FROM {table} ORDER BY 1")  # noqa: S608 - a constant
+        return tuple(rows.scalars())
+
+
+def _config(versions: Sequence[Path], options: Options) -> Config:
+    from alembic.config import Config
+
+    config = Config(stdout=io.StringIO())
+    places = "\n".join(str(place.resolve()) for place in versions)
+    for name, value in {
+        "script_location": str(SCRIPT_LOCATION),
+        "path_separator": "newline",
+        "version_locations": places,
+    }.items():
+        config.set_main_option(name, value.replace("%", "%%"))
+    config.attributes[ATTRIBUTE] = options
+    return config
+
+
+@contextmanager
+def _running(url: URL) -> Iterator[None]:
+    from alembic.util import CommandError
+
+    # A cached .pyc is trusted by time and size, and the folder is a client's: neither read nor leave one there.
+    before = sys.dont_write_bytecode
+    with _ALEMBIC:
+        sys.dont_write_bytecode = True
+        try:
+            yield
+        except CommandError as error:
+            raise MonarchError(f"Alembic could not run the revisions: {error}", remedy="See the message.") from None
+        except exc.DBAPIError as error:
+            raise _failed(error) from None
+        except MonarchError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a revision is a person's code and may raise anything
+            raise _broken(error) from None
+        finally:
+            sys.dont_write_bytecode = before
+
+
+def _failed(error: exc.DBAPIError) -> MonarchError:
+    reason = str(error.orig).strip()
+    statement = " ".join((error.statement or "").split())
+    shown = f"\n  in: {statement[:300]}{' …' if len(statement) > 300 else ''}" if statement else ""
+    return MonarchError(
+        f"PostgreSQL refused a statement; that revision was rolled back: {reason}{shown}",
+        remedy="Revisions before it stay applied. Correct the cause, then run again: it goes on where it stopped.",
+    )
+
+
+def _broken(error: Exception) -> MonarchError:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return MonarchError(
+        f"A revision could not be run: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})",
+        remedy="Correct the revision; it was rolled back, and revisions before it stay applied.",
+    )

@@ -1,0 +1,1 @@
+"""PostgreSQL at the bottom: engines, the embedded server, shadow databases, the advisory lock."""

@@ -1,0 +1,85 @@
+"""SQLAlchemy engines and URLs for PostgreSQL, and the words in which a failed connection is told.
+
+Holds what every connection of Monarch shares: the driver, no pool, a name that shows in `pg_stat_activity`, and messages
+without passwords. What is done over a connection belongs elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, exc, make_url
+from sqlalchemy.pool import NullPool
+
+from monarch_dagster.errors import MonarchError
+
+DRIVER = "postgresql+psycopg"
+CONNECT_TIMEOUT_SECONDS = 10
+
+
+def parse_url(text: str, variable: str) -> URL:
+    """Read a PostgreSQL URL as SQLAlchemy writes it; `variable` is where it came from, for the message.
+
+    Raises `MonarchError`, without repeating the text (it may hold a password), when it is not a PostgreSQL URL that
+    names a database.
+    """
+    remedy = f"Set {variable} to postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or unset it for the embedded server."
+    try:
+        url = make_url(text)
+    except (exc.ArgumentError, ValueError):
+        raise MonarchError(f"{variable} is not a database URL.", remedy=remedy) from None
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        found = f"{variable} names a {url.get_backend_name()} database; Monarch works on PostgreSQL only."
+        raise MonarchError(found, remedy=remedy)
+    if not url.database:
+        raise MonarchError(f"{variable} names no database.", remedy=remedy)
+    return url.set(drivername=DRIVER)
+
+
+def display(url: URL) -> str:
+    """Return `database on host:port` for messages, never the user's password."""
+    host = url.host or url.query.get("host") or "localhost"
+    port = f":{url.port}" if url.port else ""
+    return f"{url.database} on {host}{port}"
+
+
+def make_engine(url: URL, *, autocommit: bool = False, **connect_args: Any) -> Engine:
+    """Return an engine without a pool: Monarch opens few connections and never keeps one that it does not use."""
+    arguments = {"application_name": "monarch", "connect_timeout": CONNECT_TIMEOUT_SECONDS, **connect_args}
+    # psycopg prepares a statement after five uses; through a transaction pooler a prepared statement can vanish.
+    arguments.setdefault("prepare_threshold", None)
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
+    return create_engine(url, poolclass=NullPool, connect_args=arguments, **options)
+
+
+@contextmanager
+def connect(url: URL, *, autocommit: bool = False) -> Iterator[Connection]:
+    """Open one connection to `url`, close it at the end; raise `MonarchError` where the server cannot be reached."""
+    engine = make_engine(url, autocommit=autocommit)
+    try:
+        connection = engine.connect()
+    except exc.OperationalError as error:
+        raise unreachable(url, error) from None
+    try:
+        yield connection
+    finally:
+        connection.close()
+        engine.dispose()
+
+
+def unreachable(url: URL, error: exc.DBAPIError) -> MonarchError:
+    """Return the error that says which database could not be opened and why, in PostgreSQL's own first line."""
+    reason = (str(error.orig).strip().splitlines() or ["no reason given"])[0]
+    if url.password:
+        reason = reason.replace(str(url.password), "***")
+    return MonarchError(
+        f"The database {display(url)} could not be opened: {reason}",
+        remedy="Check that the server runs and that MONARCH_DATABASE_URL (or MONARCH_SHADOW_URL) is right.",
+    )
+
+
+def server_major(connection: Connection) -> int:
+    """Return the server's major version, such as 18."""
+    return int(connection.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10000

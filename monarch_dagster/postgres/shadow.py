@@ -1,0 +1,114 @@
+"""Shadow databases: throw-away databases on which a chain or the desired schema is built.
+
+Holds templates (built once per key, then cloned) and clones. What is built on them is the caller's. A template is built
+under another name and renamed when it is whole, so a killed process never leaves half of one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sqlalchemy import URL, Connection, exc
+
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.postgres.engines import connect, display, server_major
+
+TEMPLATE_PREFIX = "monarch_template_"
+CLONE_PREFIX = "monarch_clone_"
+KEPT_TEMPLATES = 12
+STALE_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class ShadowServer:
+    """A server on which databases may be created and dropped; `url` leads to a maintenance database on it."""
+
+    url: URL
+    owned: bool = field(default=False)
+
+    @cached_property
+    def major(self) -> int:
+        """The server's major version."""
+        with connect(self.url) as connection:
+            return server_major(connection)
+
+    def has_template(self, key: str) -> bool:
+        """Say whether the template for `key` stands ready."""
+        with connect(self.url, autocommit=True) as connection:
+            return _exists(connection, TEMPLATE_PREFIX + key)
+
+    def make_template(self, key: str, build: Callable[[URL], None], *, base: str | None = None) -> None:
+        """Make the template for `key` by `build` on a clone of the template `base` (None: an empty database).
+
+        Nothing is done where it exists. Whatever `build` raises is passed on, and nothing is left behind.
+        """
+        name = TEMPLATE_PREFIX + key
+        with connect(self.url, autocommit=True) as connection:
+            if _exists(connection, name):
+                return
+            with self._database(connection, base) as (building, url):
+                build(url)
+                connection.exec_driver_sql(f'ALTER DATABASE "{building}" WITH is_template true allow_connections false')
+                try:
+                    connection.exec_driver_sql(f'ALTER DATABASE "{building}" RENAME TO "{name}"')
+                except (exc.IntegrityError, exc.ProgrammingError):
+                    # Another process was first with the same content.
+                    connection.exec_driver_sql(f'ALTER DATABASE "{building}" WITH is_template false')
+            _prune(connection)
+
+    @contextmanager
+    def clone(self, key: str | None) -> Iterator[URL]:
+        """Give the URL of a clone of the template for `key` (None: an empty database); it is dropped at the end."""
+        with connect(self.url, autocommit=True) as connection, self._database(connection, key) as (_, url):
+            yield url
+
+    @contextmanager
+    def _database(self, connection: Connection, base: str | None) -> Iterator[tuple[str, URL]]:
+        name = f"{CLONE_PREFIX}{int(time.time())}_{secrets.token_hex(6)}"
+        source = TEMPLATE_PREFIX + base if base else "template0"
+        # Copying files is fastest, but it forces a checkpoint, which a server that others use should be spared.
+        strategy = f" STRATEGY {'file_copy' if self.owned else 'wal_log'}" if self.major >= 15 else ""
+        try:
+            connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE "{source}"{strategy}')
+        except exc.DBAPIError as error:
+            raise MonarchError(
+                f"No shadow database could be made on {display(self.url)}: {str(error.orig).strip().splitlines()[0]}",
+                remedy="MONARCH_SHADOW_URL needs a role with CREATEDB on a server with room; unset it for the "
+                "embedded server.",
+            ) from None
+        try:
+            yield name, self.url.set(database=name)
+        finally:
+            if _exists(connection, name):
+                connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _exists(connection: Connection, name: str) -> bool:
+    return connection.exec_driver_sql("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).first() is not None
+
+
+def _prune(connection: Connection) -> None:
+    """Drop the oldest templates beyond the number kept, and clones that a killed process left."""
+    rows = connection.exec_driver_sql(
+        "SELECT datname FROM pg_database WHERE datname ^@ %s OR datname ^@ %s ORDER BY oid DESC",
+        (TEMPLATE_PREFIX, CLONE_PREFIX),
+    ).scalars()
+    names = list(rows)
+    doomed = [name for name in names if name.startswith(TEMPLATE_PREFIX)][KEPT_TEMPLATES:]
+    doomed += [name for name in names if name.startswith(CLONE_PREFIX) and _age(name) > STALE_SECONDS]
+    for name in doomed:
+        try:
+            connection.exec_driver_sql(f'ALTER DATABASE "{name}" WITH is_template false')
+            connection.exec_driver_sql(f'DROP DATABASE "{name}"')
+        except exc.DBAPIError:
+            continue  # in use, or dropped by another process in the meantime
+
+
+def _age(clone: str) -> float:
+    stamp = clone.removeprefix(CLONE_PREFIX).partition("_")[0]
+    return time.time() - int(stamp) if stamp.isdigit() else 0.0

@@ -1,0 +1,107 @@
+"""Salesforce field → PostgreSQL column type (DESIGN section 7). Pure; table and column names belong in `schema`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import types
+from sqlalchemy.dialects import postgresql
+
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.salesforce.object_meta import Field
+
+ID_LENGTH = 18
+LONGEST_VARCHAR = 255
+INTEGER_DIGITS = 9
+COMPOUND_TYPES = frozenset({"address", "location"})
+TEXT_TYPES = frozenset(
+    {"textarea", "multipicklist", "base64", "anyType", "complexvalue", "json", "datacategorygroupreference"}
+)
+
+Type = types.TypeEngine[object]
+
+
+def _text(length: int) -> Type:
+    return types.VARCHAR(length) if 1 <= length <= LONGEST_VARCHAR else types.TEXT()
+
+
+def _number(field: Field) -> Type:
+    return types.NUMERIC(field.precision, field.scale) if field.precision > 0 else types.DOUBLE_PRECISION()
+
+
+_BY_TYPE: dict[str, Callable[[Field], Type]] = {
+    "id": lambda _: types.VARCHAR(ID_LENGTH),
+    "reference": lambda field: types.VARCHAR(field.length) if field.length > 0 else types.VARCHAR(ID_LENGTH),
+    **dict.fromkeys(
+        ("string", "picklist", "combobox", "email", "phone", "url", "encryptedstring"),
+        lambda field: _text(field.length),
+    ),
+    **dict.fromkeys(TEXT_TYPES | COMPOUND_TYPES, lambda _: types.TEXT()),
+    "boolean": lambda _: types.BOOLEAN(),
+    "int": lambda field: types.INTEGER() if field.digits <= INTEGER_DIGITS else types.BIGINT(),
+    "long": lambda _: types.BIGINT(),
+    **dict.fromkeys(("currency", "percent", "double"), _number),
+    "date": lambda _: types.DATE(),
+    "datetime": lambda _: postgresql.TIMESTAMP(timezone=True),
+    "time": lambda _: postgresql.TIME(),
+}
+
+
+def column_type(field: Field) -> tuple[Type, str]:
+    """Return the PostgreSQL type of a field's column, and a warning ("" for none) where its type is unknown.
+
+    Raises `MonarchError` when a person's `choices.column_type` is not a type that Monarch writes.
+    """
+    if field.choices.column_type:
+        return parse_type(field.choices.column_type, field.name), ""
+    mapped = _BY_TYPE.get(field.type)
+    if mapped is None:
+        return types.TEXT(), f"unknown Salesforce type {field.type!r}; stored as text"
+    return mapped(field), ""
+
+
+def has_column(field: Field, components: Iterable[str]) -> bool:
+    """Say whether a field has a column of its own; `components` are the compound names that fields of the object give.
+
+    An address or location has none while its component fields stand in the same describe. `Name` is a string that is
+    composed of others, and keeps its column.
+    """
+    return field.type not in COMPOUND_TYPES or field.name not in components
+
+
+_CHOSEN: dict[str, Callable[..., Type]] = {
+    "text": types.TEXT,
+    "varchar": types.VARCHAR,
+    "boolean": types.BOOLEAN,
+    "smallint": types.SMALLINT,
+    "integer": types.INTEGER,
+    "bigint": types.BIGINT,
+    "numeric": types.NUMERIC,
+    "real": types.REAL,
+    "double precision": types.DOUBLE_PRECISION,
+    "date": types.DATE,
+    "time": postgresql.TIME,
+    "timestamp": postgresql.TIMESTAMP,
+    "timestamptz": lambda: postgresql.TIMESTAMP(timezone=True),
+    "uuid": types.UUID,
+    "jsonb": postgresql.JSONB,
+    "bytea": postgresql.BYTEA,
+}
+_PARAMETERS = {"varchar": 1, "numeric": 2}
+_TYPE_TEXT = re.compile(r"^([a-z]+(?: [a-z]+)?)(?:\((\d{1,8})(?:, ?(\d{1,4}))?\))?$")
+
+
+def parse_type(text: str, where: str) -> Type:
+    """Read a PostgreSQL type that a person wrote, such as `numeric(18,2)`; `where` names the field in the message.
+
+    Raises `MonarchError` for any other: the text would go into SQL as it stands.
+    """
+    match = _TYPE_TEXT.match(text.strip().lower())
+    name, numbers = (match[1], [int(group) for group in match.groups()[1:] if group]) if match else ("", [])
+    if name not in _CHOSEN or len(numbers) > _PARAMETERS.get(name, 0) or (name == "varchar" and numbers == [0]):
+        raise MonarchError(
+            f"choices.column_type of {where} is {text!r}, which is not a type that Monarch writes.",
+            remedy=f"Use one of: {', '.join(sorted(_CHOSEN))}; varchar(n) and numeric(precision,scale) take numbers.",
+        )
+    return _CHOSEN[name](*numbers)

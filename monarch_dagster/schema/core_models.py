@@ -1,0 +1,210 @@
+"""Loading the core models: every table that a module, or a package and its submodules, declares.
+
+The import runs in a process of its own, so a long-lived code server never sees yesterday's models. Run as a script, this
+module is that process: it imports, reduces what was found to plain SQLAlchemy, and hands it over pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import pickle
+import pkgutil
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+from sqlalchemy import Column, Enum, MetaData, Table, TypeDecorator
+from sqlalchemy.types import TypeEngine
+
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.schema.naming import check_schema_name
+
+IMPORT_SECONDS = 120
+# What a person may say in `info=` of a table or column; anything else may not survive the way between processes.
+INFO_KEYS = frozenset({"renamed_from"})
+
+
+def load_core_models(module: str, root: Path) -> MetaData:
+    """Import `module` in a fresh process, with `root` first on its path, and return all its tables in one `MetaData`.
+
+    Raises `MonarchError` when it does not import, declares no table, or declares a table twice or without a schema.
+    """
+    with tempfile.NamedTemporaryFile(prefix="monarch-models-") as handover:
+        command = [sys.executable, "-m", __name__, module, handover.name]
+        try:
+            done = subprocess.run(
+                command, cwd=root, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise MonarchError(
+                f"Importing the core models {module} took longer than {IMPORT_SECONDS} seconds.",
+                remedy="Models declare tables; move what else the module does out of its import.",
+            ) from None
+        content = Path(handover.name).read_bytes()
+    if done.returncode == 0:
+        metadata: MetaData = pickle.loads(content)  # written by our own process a moment ago
+        return metadata
+    try:
+        failure = json.loads(content)
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        failure = {"message": f"The core models {module} could not be imported: {last}", "remedy": "Correct them."}
+    raise MonarchError(failure["message"], remedy=failure["remedy"])
+
+
+def source_files(module: str, root: Path) -> list[Path]:
+    """Return the Python files of `module` (and of its submodules, for a package), sorted, without importing it.
+
+    Raises `MonarchError` when there is no such module.
+    """
+    added = str(root) not in sys.path
+    if added:
+        sys.path.insert(0, str(root))
+    try:
+        importlib.invalidate_caches()
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        spec = None
+    finally:
+        if added:
+            sys.path.remove(str(root))
+    if spec is None or spec.origin is None:
+        raise _not_found(module)
+    if spec.submodule_search_locations:
+        return sorted(path for place in spec.submodule_search_locations for path in Path(place).rglob("*.py"))
+    return [Path(spec.origin)]
+
+
+def source_digest(module: str, root: Path) -> str:
+    """Return the SHA-256 of the models' files, in hex: their names and contents, never their times."""
+    digest = hashlib.sha256()
+    for path in source_files(module, root):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def unite(found: Iterable[MetaData]) -> MetaData:
+    """Copy the tables of several `MetaData` into one.
+
+    Raises `MonarchError` for a table that two of them declare and for one without a schema.
+    """
+    from monarch_dagster.models.base import NAMING_CONVENTION
+
+    united = MetaData(naming_convention=NAMING_CONVENTION)
+    for metadata in found:
+        for table in metadata.sorted_tables:
+            if table.key in united.tables:
+                raise MonarchError(
+                    f"The table {table.key} is declared twice in the core models.",
+                    remedy="Keep one of the two; a table has one model.",
+                )
+            if table.schema is None:
+                raise MonarchError(
+                    f"The core model of table {table.name} names no schema.",
+                    remedy=f'Add __table_args__ = {{"schema": "…"}} to {table.name}.',
+                )
+            check_schema_name(table.schema, f"The schema of core table {table.name}")
+            table.to_metadata(united)
+    for table in united.tables.values():
+        _make_plain(table)
+    return united
+
+
+def _make_plain(table: Table) -> None:
+    """Reduce a table to what its DDL needs, in types of SQLAlchemy's own, so that it can be pickled and rendered."""
+    table.info = {key: str(value) for key, value in table.info.items() if key in INFO_KEYS}
+    for column in table.columns:
+        column.default = column.onupdate = None
+        column.info = {key: str(value) for key, value in column.info.items() if key in INFO_KEYS}
+        column.type = _plain_type(column)
+
+
+def _plain_type(column: Column[object]) -> TypeEngine[object]:
+    kind: TypeEngine[object] = column.type
+    while isinstance(kind, TypeDecorator):
+        from sqlalchemy.dialects import postgresql
+
+        kind = kind.load_dialect_impl(postgresql.dialect())
+    if isinstance(kind, Enum) and kind.enum_class is not None:
+        kind = Enum(*kind.enums, name=kind.name, schema=kind.schema, native_enum=kind.native_enum)
+    return kind
+
+
+def _modules(name: str) -> Iterator[ModuleType]:
+    module = importlib.import_module(name)
+    yield module
+    for item in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
+        yield importlib.import_module(item.name)
+
+
+def _metadata_in(modules: Iterable[ModuleType]) -> list[MetaData]:
+    found: dict[int, MetaData] = {}
+    for module in modules:
+        for value in vars(module).values():
+            candidate = value if isinstance(value, MetaData) else getattr(value, "metadata", None)
+            if isinstance(candidate, MetaData):
+                found[id(candidate)] = candidate
+    return list(found.values())
+
+
+def _not_found(module: str) -> MonarchError:
+    return MonarchError(
+        f"There is no module {module!r} to take the core models from.",
+        remedy="Set MONARCH_CORE_MODELS to a module that Python can import from the project root, or unset it.",
+    )
+
+
+def _collect(name: str) -> MetaData:
+    if importlib.util.find_spec(name.partition(".")[0]) is None:
+        raise _not_found(name)
+    try:
+        modules = list(_modules(name))
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise _not_found(name) from None
+        raise _broken(name, error) from None
+    except Exception as error:  # noqa: BLE001 - a person's module may raise anything while it is imported
+        raise _broken(name, error) from None
+    metadata = unite(_metadata_in(modules))
+    if not metadata.tables:
+        raise MonarchError(
+            f"The core models {name} declare no table.",
+            remedy="A source that declares nothing is not a wish to drop everything: check MONARCH_CORE_MODELS.",
+        )
+    return metadata
+
+
+def _broken(name: str, error: BaseException) -> MonarchError:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
+    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    if isinstance(error, SyntaxError):
+        place = f" ({error.filename}, line {error.lineno})"
+    return MonarchError(
+        f"The core models {name} do not import: {type(error).__name__}: {error}{place}",
+        remedy="Correct the models; nothing was generated.",
+    )
+
+
+def _main(name: str, handover: str) -> int:
+    # A cached .pyc is trusted by time and size; an edit within a second could be missed.
+    with tempfile.TemporaryDirectory() as empty:
+        sys.pycache_prefix, sys.dont_write_bytecode = empty, True
+        try:
+            content = pickle.dumps(_collect(name))
+        except MonarchError as error:
+            Path(handover).write_text(json.dumps({"message": error.message, "remedy": error.remedy}))
+            return 1
+    Path(handover).write_bytes(content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""The desired schema: core models and the provider's tables in one `MetaData`, and its DDL.
+
+Reads the sources; what the database has, and how to get there, belongs in `facts` and `migrations`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, Table, create_mock_engine
+
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.salesforce.object_meta import FILE_NAME, Object, ObjectMeta, digest, read_object_meta
+from monarch_dagster.salesforce.type_mapping import column_type, has_column
+from monarch_dagster.schema.core_models import load_core_models, source_digest
+from monarch_dagster.schema.naming import SYSTEM_COLUMNS, shorten, sql_name
+
+ID_FIELD = "Id"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the desired schema is declared."""
+
+    root: Path
+    schema_dir: Path
+    core_models: str
+    provider_schema: str
+
+    @property
+    def object_meta_path(self) -> Path:
+        """The path of `object_meta.json`."""
+        return self.schema_dir / FILE_NAME
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all that the desired schema is made from, in hex, without importing anything.
+
+        Raises `MonarchError` when a source cannot be read.
+        """
+        parts = (source_digest(self.core_models, self.root), digest(self.object_meta_path), self.provider_schema)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The desired schema: all tables, the schemas that hold them, and what a person should know of the mapping."""
+
+    metadata: MetaData
+    schemas: tuple[str, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+
+def build_desired(sources: Sources) -> Desired:
+    """Read all sources and return the desired schema.
+
+    Raises `MonarchError` for a source that cannot be read or contradicts itself or another one.
+    """
+    metadata = load_core_models(sources.core_models, sources.root)
+    meta = read_object_meta(sources.object_meta_path) or ObjectMeta()
+    warnings = add_provider_tables(metadata, meta, sources.provider_schema)
+    schemas = tuple(sorted({str(table.schema) for table in metadata.tables.values()}))
+    return Desired(metadata, schemas, warnings)
+
+
+def add_provider_tables(metadata: MetaData, meta: ObjectMeta, schema: str) -> tuple[str, ...]:
+    """Declare a table per object in `metadata`; return warnings (unknown types, shortened names).
+
+    Raises `MonarchError` where two objects or fields share a name, or a core model has the table already.
+    """
+    warnings: list[str] = []
+    for name, item in sorted(meta.objects.items()):
+        table_name = sql_name(name)
+        if f"{schema}.{table_name}" in metadata.tables:
+            raise MonarchError(
+                f"The table {schema}.{table_name} of object {name} is declared by the core models too.",
+                remedy=f"Rename the core model, leave {name} out of the selection, or change MONARCH_PROVIDER_SCHEMA.",
+            )
+        if table_name != name.lower():
+            warnings.append(f"{name}: the table name is shortened to {table_name}")
+        columns = _columns(name, item, warnings)
+        key = PrimaryKeyConstraint(sql_name(ID_FIELD), name=shorten(f"pk_{table_name}"))
+        Table(table_name, metadata, *columns, key, schema=schema)
+    return tuple(warnings)
+
+
+def ddl(desired: Desired) -> list[str]:
+    """Return the statements that build the desired schema in an empty database, in an order that works."""
+    statements = [f'CREATE SCHEMA "{name}"' for name in desired.schemas]
+
+    def record(element: Any, *_: Any, **__: Any) -> None:
+        statements.append(str(element.compile(dialect=engine.dialect)).strip())
+
+    # Percent signs are doubled for the driver's own parameter style, which is not in play here.
+    engine = create_mock_engine("postgresql+psycopg://", record, paramstyle="named")
+    desired.metadata.create_all(engine, checkfirst=False)  # type: ignore[arg-type]
+    return statements
+
+
+def _columns(name: str, item: Object, warnings: list[str]) -> list[Column[Any]]:
+    components = {field.compoundFieldName for field in item.fields if field.compoundFieldName}
+    columns: dict[str, Column[Any]] = {}
+    for described in sorted(item.fields, key=lambda entry: (entry.name != ID_FIELD, entry.name)):
+        if not has_column(described, components):
+            continue
+        column_name = sql_name(described.name)
+        if column_name in SYSTEM_COLUMNS:
+            raise MonarchError(
+                f"{name}.{described.name}: {column_name} is a system column of PostgreSQL; no table can have it.",
+                remedy="Remove that field from object_meta.json.",
+            )
+        kind, warning = column_type(described)
+        shortened = column_name != described.name.lower()
+        if warning:
+            warnings.append(f"{name}.{described.name}: {warning}")
+        if shortened:
+            warnings.append(f"{name}.{described.name}: the column name is shortened to {column_name}")
+        columns[column_name] = Column(
+            column_name,
+            kind,
+            nullable=described.name != ID_FIELD,
+            comment=f"Salesforce API name: {described.name}" if shortened else None,
+        )
+    if sql_name(ID_FIELD) not in columns:
+        raise MonarchError(
+            f"The object {name} in object_meta.json has no field {ID_FIELD}, which is its table's key.",
+            remedy=f"Add the field {ID_FIELD} of type id, or remove the object.",
+        )
+    return list(columns.values())

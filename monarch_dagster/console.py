@@ -35,7 +35,7 @@ class Terminal:
 
     def json(self, value: Mapping[str, Any]) -> None:
         """Print one JSON object on stdout."""
-        print(json.dumps(value, indent=2, default=str), file=self.out.file)  # noqa: T201
+        print(json.dumps(value, indent=2, default=str), file=self.out.file)
 
     def table(self, title: str, rows: Sequence[Mapping[str, Any]], *, style: str = "") -> None:
         """Print rows as a table on stdout; nothing where there are none."""

@@ -4,7 +4,13 @@ and reports; what they do belongs in `salesforce` and `migrations`."""
 import dagster as dg
 
 from monarch_dagster.defs.config import ObjectMetaConfig, RevisionFilesConfig, SchemaStateConfig
-from monarch_dagster.defs.metadata import describe_apply, describe_fetch, describe_object_meta, describe_proposal
+from monarch_dagster.defs.metadata import (
+    Metadata,
+    describe_apply,
+    describe_fetch,
+    describe_object_meta,
+    describe_proposal,
+)
 from monarch_dagster.defs.resources import MonarchResource, failing_clearly
 
 GROUP = "provider_schema"
@@ -15,8 +21,8 @@ SOURCES_DIGEST = "sources_digest"
 def object_meta(config: ObjectMetaConfig, monarch: MonarchResource) -> dg.MaterializeResult[None]:
     """The objects and fields of the client's Salesforce org, in `object_meta.json`.
 
-    Fetched from the org, or, with `fetch` off, taken as the file stands. What the org no longer shows is kept and marked
-    missing; only a person deletes an entry.
+    Fetched from the org, or, with `fetch` off, taken as the file stands. What the org no longer shows is kept and
+    marked missing; only a person deletes an entry.
     """
     from monarch_dagster.salesforce.fetch import fetch_from
     from monarch_dagster.salesforce.object_meta import ObjectMeta, digest, read_object_meta
@@ -24,7 +30,7 @@ def object_meta(config: ObjectMetaConfig, monarch: MonarchResource) -> dg.Materi
     with failing_clearly():
         settings = monarch.settings()
         path = settings.sources.object_meta_path
-        metadata = {"summary": "Not fetched; the file is used as it is."}
+        metadata: Metadata = {"summary": "Not fetched; the file is used as it is."}
         if config.fetch:
             metadata = describe_fetch(fetch_from(settings.salesforce, path, objects=config.objects))
         meta = read_object_meta(path) or ObjectMeta()
@@ -47,7 +53,7 @@ def revision_files(config: RevisionFilesConfig, monarch: MonarchResource) -> dg.
     with failing_clearly():
         settings = monarch.settings()
         sources = settings.sources
-        metadata = {"summary": "Not generated; the revisions are used as they are."}
+        metadata: Metadata = {"summary": "Not generated; the revisions are used as they are."}
         if config.generate:
             sources_digest = sources.digest()
             proposal = propose(sources, settings.shadows(), message=config.message, dry_run=config.dry_run)
@@ -93,7 +99,7 @@ def schema_state(
         return _state(describe_apply(result, dry_run=config.dry_run, held_back=held_back), result.after)
 
 
-def _state(metadata: dict[str, object], revision: str | None) -> dg.MaterializeResult[None]:
+def _state(metadata: Metadata, revision: str | None) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(data_version=dg.DataVersion(revision or "base"), metadata=metadata)
 
 

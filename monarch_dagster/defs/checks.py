@@ -13,9 +13,7 @@ from monarch_dagster.migrations.checks import CHECKS, Outcome
 
 def _check(name: str, decide: Callable[[Sequence[str], Chain], Outcome]) -> dg.AssetChecksDefinition:
     # Where a run generates and does not apply, the checks look after it has generated.
-    @dg.asset_check(
-        asset=schema_state, name=name, description=decide.__doc__, additional_deps=[revision_files]
-    )
+    @dg.asset_check(asset=schema_state, name=name, description=decide.__doc__, additional_deps=[revision_files])
     def check(monarch: MonarchResource) -> dg.AssetCheckResult:
         from monarch_dagster.migrations.chain import load_chain
         from monarch_dagster.migrations.runner import read_versions
@@ -29,7 +27,11 @@ def _check(name: str, decide: Callable[[Sequence[str], Chain], Outcome]) -> dg.A
             passed=outcome.passed,
             severity=dg.AssetCheckSeverity.WARN,
             description=f"stored {outcome.stored}, expected {outcome.expected}",
-            metadata={"stored": outcome.stored, "expected": outcome.expected, "remedy": outcome.remedy or "none needed"},
+            metadata={
+                "stored": outcome.stored,
+                "expected": outcome.expected,
+                "remedy": outcome.remedy or "none needed",
+            },
         )
 
     return check

@@ -17,7 +17,9 @@ _GENERATE = "Generate migrations for what changed in the schema files. Off: use 
 _MESSAGE = "Message of the revision; it also ends in the file's name."
 _DRY_GENERATE = "Show and prove the revision, but write no file."
 _DRY_APPLY = "Show the SQL, but run nothing on the target."
-_LOSS = "Revisions (REV or FROM:TO) that may lose stored values. Others that would are refused, with the rows they hold."
+_LOSS = (
+    "Revisions (REV or FROM:TO) that may lose stored values. Others that would are refused, with the rows they hold."
+)
 _EXPECTED = "Revision that the target must be at before anything runs (base for none); empty: any."
 _LOCK = "Seconds that a statement waits for a lock before its revision is rolled back and tried again."
 
@@ -40,7 +42,9 @@ class RevisionFilesConfig(dg.Config):
 class SchemaStateConfig(dg.Config):
     """What `schema_state` does."""
 
-    direction: Literal["upgrade", "revert"] = Field(default="upgrade", description="Apply revisions, or take them back.")
+    direction: Literal["upgrade", "revert"] = Field(
+        default="upgrade", description="Apply revisions, or take them back."
+    )
     target: str = Field(default="head", description="Revision to end at: head, base, an id or the start of one.")
     apply_new: bool = Field(default=False, description="Also apply revisions that this very run has written.")
     expected_version: str = Field(default="", description=_EXPECTED)

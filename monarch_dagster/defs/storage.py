@@ -25,9 +25,7 @@ class MonarchStorage(DagsterPostgresStorage):
         return {}
 
     @classmethod
-    def from_config_value(  # type: ignore[override]
-        cls, inst_data: ConfigurableClassData | None, config_value: Any
-    ) -> MonarchStorage:
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> MonarchStorage:  # noqa: ARG003
         """Open the storage; the embedded server is started where no URL is set."""
         url = Settings.load().dagster_url().set(drivername=DRIVER)
         return cls(postgres_url=url.render_as_string(hide_password=False), inst_data=inst_data)

@@ -142,7 +142,7 @@ def load_chain(schema_dir: Path) -> Chain:
         if item.down_revision is not None and item.down_revision not in by_id:
             raise MonarchError(
                 f"{item.path} revises {item.down_revision}, but no file in {directory} has that revision.",
-                remedy="Bring the missing file back with git (a branch that was not merged?), or correct down_revision.",
+                remedy="Bring the missing file back with git (a branch not merged yet?), or correct down_revision.",
             )
         children[item.down_revision].append(item)
     ordered = _walk(children)

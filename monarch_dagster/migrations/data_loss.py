@@ -104,7 +104,7 @@ def _stored_columns(connection: Connection) -> Columns:
 
 
 def _count(connection: Connection, loss: Loss) -> list[str]:
-    """Lock the table, so that the count stays true, and tell what would be lost in it; nothing where nothing is stored."""
+    """Lock the table, so that the count stays true, and tell what would be lost in it."""
     name = f"{_quote(loss.schema)}.{_quote(loss.table)}"
     connection.exec_driver_sql(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
     if loss.whole:

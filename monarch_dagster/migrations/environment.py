@@ -32,7 +32,7 @@ ATTRIBUTE = "monarch"
 LOCK_TIMEOUT_SECONDS = 5
 TRIES = 8
 LONGEST_PAUSE_SECONDS = 15.0
-# lock_not_available, deadlock_detected (PostgreSQL, "Error Codes"): the revision was rolled back whole and may run again.
+# lock_not_available, deadlock_detected (PostgreSQL, "Error Codes"): the revision was rolled back and may run again.
 PASSING_ERRORS = frozenset({"55P03", "40P01"})
 # Commands of Alembic that only look; they need no lock.
 READING_COMMANDS = frozenset({"current", "check", "history", "heads", "show", "branches"})
@@ -152,7 +152,7 @@ def _source(step: Step) -> str:
 
 def _only_reads(context: EnvironmentContext) -> bool:
     command = getattr(context.config.cmd_opts, "cmd", None)
-    return bool(command) and command[0].__name__ in READING_COMMANDS
+    return command is not None and command[0].__name__ in READING_COMMANDS
 
 
 def _plain_options(context: EnvironmentContext) -> Options:

@@ -77,15 +77,12 @@ def propose(
         dry_run: prove, but write nothing.
         empty: write a revision without operations, to be filled in by hand.
 
-    Raises `MonarchError`, with nothing written, for sources or a chain that cannot be trusted, and for a difference that
-    the generated operations do not remove.
+    Raises `MonarchError`, with nothing written, for sources or a chain that cannot be trusted, and for a difference
+    that the generated operations do not remove.
     """
     with folder_lock(sources.schema_dir, write=not dry_run):
         chain = load_chain(sources.schema_dir)
-        if empty:
-            proposal = _propose_empty(chain, message)
-        else:
-            proposal = _propose_changes(sources, chain, shadows, message)
+        proposal = _propose_empty(chain, message) if empty else _propose_changes(sources, chain, shadows, message)
         if not dry_run:
             for item in proposal.revisions:
                 replace_file(item.path, item.text.encode())

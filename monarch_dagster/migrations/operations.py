@@ -1,4 +1,4 @@
-"""Canonical operations: what autogenerate found, in the one order that is the same for everyone and works (DESIGN rule 5).
+"""Canonical operations: what autogenerate found, in one order that is the same for everyone and works (rule 5).
 
 Pure. Autogenerate walks sets, so its order varies by hash seed and may drop a table before what refers to it. Here each
 change becomes a step that knows both its directions; the downgrade is the steps backwards.

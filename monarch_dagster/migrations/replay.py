@@ -34,8 +34,8 @@ WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'alembic',
 def chain_clone(shadows: ShadowServer, chain: Chain, upto: str | None) -> Iterator[URL]:
     """Give a throw-away database on which the chain is applied from base to `upto`.
 
-    The chain is replayed once and kept as a template, keyed by the contents of its files; a longer chain starts from the
-    longest part of it that is kept. Raises `MonarchError` when a revision cannot be run.
+    The chain is replayed once and kept as a template, keyed by the contents of its files; a longer chain starts from
+    the longest part of it that is kept. Raises `MonarchError` when a revision cannot be run.
     """
     prelude = _prelude(chain.directory.with_name(SHADOW_SQL))
     keys = [_key(prelude, chain, item.revision) for item in chain.upto(upto)]

@@ -32,7 +32,7 @@ def upgrade(versions: Sequence[Path], to: str, options: Options) -> None:
     """Upgrade to revision `to` with the files in the folders `versions`. Raises `MonarchError` where that fails."""
     from alembic import command
 
-    with _running(options.url):
+    with _running():
         command.upgrade(_config(versions, options), to)
 
 
@@ -40,7 +40,7 @@ def downgrade(versions: Sequence[Path], to: str, options: Options) -> None:
     """Downgrade to revision `to` ("base" for none). Raises `MonarchError` where that fails."""
     from alembic import command
 
-    with _running(options.url):
+    with _running():
         command.downgrade(_config(versions, options), to)
 
 
@@ -49,7 +49,7 @@ def upgrade_sql(versions: Sequence[Path], start: str | None, to: str, options: O
     from alembic import command
 
     buffer = io.StringIO()
-    with _running(options.url):
+    with _running():
         config = _config(versions, options)
         config.output_buffer = buffer
         command.upgrade(config, f"{start or 'base'}:{to}", sql=True)
@@ -65,7 +65,7 @@ def read_versions(url: URL) -> tuple[str, ...]:
         table = f"{VERSION_SCHEMA}.alembic_version"
         if connection.exec_driver_sql("SELECT to_regclass(%s)", (table,)).scalar_one() is None:
             return ()
-        rows = connection.exec_driver_sql(f"SELECT version_num FROM {table} ORDER BY 1")  # noqa: S608 - a constant
+        rows = connection.exec_driver_sql(f"SELECT version_num FROM {table} ORDER BY 1")
         return tuple(rows.scalars())
 
 
@@ -85,7 +85,7 @@ def _config(versions: Sequence[Path], options: Options) -> Config:
 
 
 @contextmanager
-def _running(url: URL) -> Iterator[None]:
+def _running() -> Iterator[None]:
     from alembic.util import CommandError
 
     # A cached .pyc is trusted by time and size, and the folder is a client's: neither read nor leave one there.

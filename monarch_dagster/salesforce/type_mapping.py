@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from sqlalchemy import types
 from sqlalchemy.dialects import postgresql
@@ -19,7 +20,7 @@ TEXT_TYPES = frozenset(
     {"textarea", "multipicklist", "base64", "anyType", "complexvalue", "json", "datacategorygroupreference"}
 )
 
-Type = types.TypeEngine[object]
+Type = types.TypeEngine[Any]
 
 
 def _text(length: int) -> Type:

@@ -1,7 +1,7 @@
 """Loading the core models: every table that a module, or a package and its submodules, declares.
 
-The import runs in a process of its own, so a long-lived code server never sees yesterday's models. Run as a script, this
-module is that process: it imports, reduces what was found to plain SQLAlchemy, and hands it over pickled.
+The import runs in a process of its own, so a long-lived code server never sees yesterday's models. Run as a script,
+this module is that process: it imports, reduces what was found to plain SQLAlchemy, and hands it over pickled.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from sqlalchemy import Column, Enum, MetaData, Table, TypeDecorator
 from sqlalchemy.types import TypeEngine
@@ -49,7 +50,7 @@ def load_core_models(module: str, root: Path) -> MetaData:
             ) from None
         content = Path(handover.name).read_bytes()
     if done.returncode == 0:
-        metadata: MetaData = pickle.loads(content)  # written by our own process a moment ago
+        metadata: MetaData = pickle.loads(content)  # noqa: S301 - written by our own process a moment ago
         return metadata
     try:
         failure = json.loads(content)
@@ -126,12 +127,12 @@ def _make_plain(table: Table) -> None:
         column.type = _plain_type(column)
 
 
-def _plain_type(column: Column[object]) -> TypeEngine[object]:
-    kind: TypeEngine[object] = column.type
+def _plain_type(column: Column[Any]) -> TypeEngine[Any]:
+    kind: TypeEngine[Any] = column.type
     while isinstance(kind, TypeDecorator):
         from sqlalchemy.dialects import postgresql
 
-        kind = kind.load_dialect_impl(postgresql.dialect())
+        kind = kind.load_dialect_impl(postgresql.dialect())  # type: ignore[no-untyped-call]
     if isinstance(kind, Enum) and kind.enum_class is not None:
         kind = Enum(*kind.enums, name=kind.name, schema=kind.schema, native_enum=kind.native_enum)
     return kind

@@ -95,7 +95,7 @@ def ddl(desired: Desired) -> list[str]:
 
     # Percent signs are doubled for the driver's own parameter style, which is not in play here.
     engine = create_mock_engine("postgresql+psycopg://", record, paramstyle="named")
-    desired.metadata.create_all(engine, checkfirst=False)  # type: ignore[arg-type]
+    desired.metadata.create_all(engine, checkfirst=False)
     return statements
 
 

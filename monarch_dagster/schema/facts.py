@@ -1,8 +1,9 @@
 """Facts: what the PostgreSQL catalog says of the managed schemas, canonical and comparable (DESIGN rule 3).
 
-Facts are read as PostgreSQL itself formats them, in a fixed number of queries, and held flat: each relation is a mapping
-from an aspect ("column email", "constraint pk_account") to its definition. Comparing is then comparing text, and a
-message can name relation, expected and found. Grants and owners are no facts; the order of columns is none either.
+Facts are read as PostgreSQL itself formats them, in a fixed number of queries, and held flat: each relation is a
+mapping from an aspect ("column email", "constraint pk_account") to its definition. Comparing is then comparing text,
+and a message can name relation, expected and found. Grants and owners are no facts; the order of columns is none
+either.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sqlalchemy import Connection
 
 Aspects = Mapping[str, str]
 
-# What no SQLAlchemy model declares. Revisions edited by hand may add it; it is carried, never dropped (DESIGN section 5).
+# What no SQLAlchemy model declares. Revisions edited by hand may add it; it is carried, never dropped.
 CARRIED_RELATIONS = ("view ", "materialized view ", "foreign table ", "function ", "domain ", "composite type ")
 CARRIED_ASPECTS = ("trigger ", "policy ", "rule ", "row security", "statistics ")
 
@@ -209,43 +210,14 @@ def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
     for name, comment in run(_NAMESPACES, arguments):
         relations[f"schema {name}"] = _commented({}, comment)
     by_oid: dict[int, dict[str, str]] = {}
-    for oid, schema, name, kind, persistence, comment, view, key, bound, parents, secured, options in run(
-        _RELATIONS, arguments
-    ):
-        aspects = _present(
-            persistence=_PERSISTENCE[persistence],
-            definition=view,
-            partitioned_by=key,
-            partition=bound,
-            inherits=parents,
-            options=options,
-        )
-        if secured:
-            aspects["row security"] = "enabled"
-        by_oid[oid] = relations[f"{_KINDS[kind]} {schema}.{name}"] = _commented(aspects, comment)
-    for oid, name, type_, not_null, identity, generated, default, collation, comment in run(_COLUMNS, arguments):
-        parts = [type_]
-        if collation:
-            parts.append(f"COLLATE {collation}")
-        if identity:
-            parts.append(_IDENTITY[identity])
-        elif generated:
-            parts.append(f"GENERATED ALWAYS AS ({default}) {_GENERATED[generated]}")
-        elif default is not None:
-            parts.append(f"DEFAULT {default}")
-        if not_null:
-            parts.append("NOT NULL")
-        by_oid[oid][f"column {name}"] = " ".join(parts)
-        if comment:
-            by_oid[oid][f"comment on column {name}"] = comment
+    for oid, schema, name, kind, *described in run(_RELATIONS, arguments):
+        by_oid[oid] = relations[f"{_KINDS[kind]} {schema}.{name}"] = _relation(*described)
+    for oid, name, *defined, comment in run(_COLUMNS, arguments):
+        by_oid[oid].update(_aspect(f"column {name}", _column(*defined), comment))
     for oid, name, definition, comment in run(_CONSTRAINTS, arguments):
-        by_oid[oid][f"constraint {name}"] = definition
-        if comment:
-            by_oid[oid][f"comment on constraint {name}"] = comment
+        by_oid[oid].update(_aspect(f"constraint {name}", definition, comment))
     for oid, name, definition, valid, comment in run(_INDEXES, arguments):
-        by_oid[oid][f"index {name}"] = definition if valid else f"{definition} INVALID"
-        if comment:
-            by_oid[oid][f"comment on index {name}"] = comment
+        by_oid[oid].update(_aspect(f"index {name}", definition if valid else f"{definition} INVALID", comment))
     for oid, aspect, definition in run(_ATTACHED, arguments):
         by_oid[oid][aspect] = definition
     for query in (_TYPES, _SEQUENCES, _FUNCTIONS):
@@ -255,11 +227,49 @@ def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
     return Facts(relations)
 
 
-def _present(**aspects: str | None) -> dict[str, str]:
-    return {name.replace("_", " "): value for name, value in aspects.items() if value}
+def _relation(
+    persistence: str,
+    comment: str | None,
+    view: str | None,
+    key: str | None,
+    bound: str | None,
+    parents: str | None,
+    secured: bool,
+    options: str | None,
+) -> dict[str, str]:
+    aspects = {
+        "persistence": _PERSISTENCE[persistence],
+        "definition": view,
+        "partitioned by": key,
+        "partition": bound,
+        "inherits": parents,
+        "options": options,
+        "row security": "enabled" if secured else None,
+        "comment": comment,
+    }
+    return {name: value for name, value in aspects.items() if value}
+
+
+def _column(
+    kind: str, not_null: bool, identity: str, generated: str, default: str | None, collation: str | None
+) -> str:
+    parts = [kind]
+    if collation:
+        parts.append(f"COLLATE {collation}")
+    if identity:
+        parts.append(_IDENTITY[identity])
+    elif generated:
+        parts.append(f"GENERATED ALWAYS AS ({default}) {_GENERATED[generated]}")
+    elif default is not None:
+        parts.append(f"DEFAULT {default}")
+    if not_null:
+        parts.append("NOT NULL")
+    return " ".join(parts)
+
+
+def _aspect(name: str, definition: str, comment: str | None) -> dict[str, str]:
+    return {name: definition, f"comment on {name}": comment} if comment else {name: definition}
 
 
 def _commented(aspects: dict[str, str], comment: str | None) -> dict[str, str]:
-    if comment:
-        aspects["comment"] = comment
-    return aspects
+    return {**aspects, "comment": comment} if comment else aspects

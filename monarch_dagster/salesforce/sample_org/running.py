@@ -1,0 +1,127 @@
+"""Starting and stopping the sample org on this machine.
+
+The thread, the socket and the signals; what is served is in `server`. Listens on 127.0.0.1 only.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.salesforce.sample_org.credentials import FOLDER, Credentials, load_or_make_credentials
+from monarch_dagster.salesforce.sample_org.describes import DescribeFolder
+from monarch_dagster.salesforce.sample_org.org import ShippedOrg
+
+_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningOrg:
+    """A sample org that accepts connections."""
+
+    url: str
+    """Its origin, such as `http://127.0.0.1:8080`."""
+
+    organization_id: str
+    credentials: Credentials
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which Monarch uses this org, by the client-credentials flow."""
+        return {
+            "SALESFORCE_BASE_URL": self.url,
+            "SALESFORCE_DOMAIN": self.credentials.domain,
+            "SALESFORCE_CONSUMER_KEY": self.credentials.consumer_key,
+            "SALESFORCE_CONSUMER_SECRET": self.credentials.consumer_secret,
+        }
+
+
+@contextmanager
+def running(describes: Path | None = None, *, version: int = 1, port: int = 0, home: Path) -> Iterator[RunningOrg]:
+    """Serve the sample org in a thread of this process for as long as the block lasts.
+
+    Args:
+        describes: a folder of describes to serve; None serves the shipped org.
+        version: the version of the shipped org to start with.
+        port: where to listen; 0 lets the system choose.
+        home: Monarch's home folder, which keeps the credentials below `sample-org/`.
+
+    Yields:
+        The running org, once it accepts connections.
+
+    Raises:
+        MonarchError: the port is taken, the folder holds no describes, there is no such version, or the home folder
+            cannot be written.
+    """
+    import uvicorn
+
+    from monarch_dagster.salesforce.sample_org.server import create_app
+
+    source = ShippedOrg(version) if describes is None else DescribeFolder(describes)
+    credentials = load_or_make_credentials(home, source.organization_id)
+    app = create_app(source, credentials=credentials, change_log=home.resolve() / FOLDER / "last_modified.json")
+    with _listen(port) as listener:
+        # No log_config: uvicorn's own would replace the handlers of the process that the thread is a guest in.
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), name="sample-org", daemon=True)
+        thread.start()
+        try:
+            yield RunningOrg(f"http://{_HOST}:{listener.getsockname()[1]}", source.organization_id, credentials)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def serve(
+    describes: Path | None, *, version: int, port: int, home: Path, announce: Callable[[RunningOrg], None]
+) -> None:
+    """Serve the sample org until Ctrl-C or SIGTERM; to be called from the main thread.
+
+    Args:
+        describes: as `running`.
+        version: as `running`.
+        port: as `running`.
+        home: as `running`.
+        announce: called once, when the org accepts connections.
+
+    Raises:
+        MonarchError: as `running`.
+    """
+    stopped = threading.Event()
+    before = {each: signal.signal(each, lambda *_: stopped.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with running(describes, version=version, port=port, home=home) as org:
+            announce(org)
+            stopped.wait()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _listen(port: int) -> socket.socket:
+    """Return a socket that accepts connections at once; they wait in its queue until the server takes them."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((_HOST, port))
+        listener.listen(2048)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise MonarchError(
+                f"Port {port} on {_HOST} is taken.", remedy="Name another --port, or 0 to have one chosen."
+            ) from error
+        raise MonarchError(
+            f"Cannot listen on port {port} of {_HOST}: {error}.", remedy="Name another --port, or 0 to have one chosen."
+        ) from error
+    return listener

@@ -1,0 +1,152 @@
+"""What tests share: a project of their own in a temporary folder, on a real server. No tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL
+
+from monarch_dagster.migrations.apply import ApplyResult, apply_revisions, revert_revisions
+from monarch_dagster.migrations.chain import Chain, load_chain
+from monarch_dagster.migrations.generate import Proposal, propose
+from monarch_dagster.migrations.replay import user_schemas
+from monarch_dagster.postgres.embedded import binaries
+from monarch_dagster.postgres.engines import connect
+from monarch_dagster.postgres.shadow import ShadowServer
+from monarch_dagster.salesforce.object_meta import ObjectMeta, write_object_meta
+from monarch_dagster.schema.desired import Sources
+from monarch_dagster.schema.facts import Facts, read_facts
+
+DESCRIBES = Path(__file__).parents[2] / "shared" / "describes"
+MODELS_HEADER = """
+from datetime import datetime
+from sqlalchemy import *
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from monarch_dagster.models.base import NAMING_CONVENTION
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+"""
+# One small core model, for tests whose subject is something else.
+SMALL_MODELS = """
+class Note(Base):
+    __tablename__ = "note"
+    __table_args__ = {"schema": "landing"}
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    body: Mapped[str] = mapped_column(Text)
+"""
+
+
+@dataclass
+class Project:
+    """A client's project in `root`: its sources, a target of its own and the servers that tests share."""
+
+    root: Path
+    target: URL
+    shadows: ShadowServer
+    dagster_url: URL
+    sources: Sources = field(init=False)
+
+    def __post_init__(self) -> None:
+        (self.root / "workspace.yaml").write_text((Path(__file__).parents[1] / "workspace.yaml").read_text())
+        (self.root / "dagster.yaml").write_text((Path(__file__).parents[1] / "dagster.yaml").read_text())
+        self.sources = Sources(self.root, self.root / "schema", "client_models", "salesforce")
+        self.write_models(SMALL_MODELS)
+
+    @property
+    def versions(self) -> Path:
+        """The folder of the revision files."""
+        return self.sources.schema_dir / "versions"
+
+    def write_models(self, body: str) -> None:
+        """Replace the core models by `body`, in which `Base` and everything of SQLAlchemy is at hand."""
+        (self.root / "client_models.py").write_text(MODELS_HEADER + textwrap.dedent(body))
+
+    def write_meta(self, objects: Mapping[str, Any], **keys: Any) -> None:
+        """Replace object_meta.json; `objects` is as in the file."""
+        write_object_meta(self.sources.object_meta_path, ObjectMeta.model_validate({"objects": objects, **keys}))
+
+    def generate(self, **options: Any) -> Proposal:
+        """Propose revisions."""
+        return propose(self.sources, self.shadows, **options)
+
+    def chain(self) -> Chain:
+        """Read the chain."""
+        return load_chain(self.sources.schema_dir)
+
+    def apply(self, **options: Any) -> ApplyResult:
+        """Apply pending revisions to the target."""
+        return apply_revisions(self.chain(), self.target, **options)
+
+    def revert(self, to: str, **options: Any) -> ApplyResult:
+        """Take the target back."""
+        return revert_revisions(self.chain(), self.target, to=to, **options)
+
+    def execute(self, statement: str, *parameters: Any) -> list[Any]:
+        """Run SQL on the target and commit; return the rows, none where the statement gives none."""
+        with connect(self.target) as connection:
+            result = connection.exec_driver_sql(statement, tuple(parameters) or None)
+            rows = list(result) if result.returns_rows else []
+            connection.commit()
+        return rows
+
+    def facts(self) -> Facts:
+        """Read the facts of all schemas of the target."""
+        with connect(self.target) as connection:
+            return read_facts(connection, user_schemas(connection))
+
+    def dump(self) -> str:
+        """Return the target's schema as pg_dump of the server's own version prints it."""
+        command = [
+            str(binaries() / "pg_dump"),
+            *("--schema-only", "--no-owner", "--restrict-key=monarch"),
+            *("--host", str(self.target.query["host"]), "--username", "postgres", str(self.target.database)),
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        """Return the environment in which a command works on this project and nothing else."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MONARCH_", "SALESFORCE_", "DAGSTER_"))}
+        return inherited | {
+            "MONARCH_DATABASE_URL": self.target.render_as_string(hide_password=False),
+            "MONARCH_SHADOW_URL": self.shadows.url.render_as_string(hide_password=False),
+            "DAGSTER_POSTGRES_URL": self.dagster_url.render_as_string(hide_password=False),
+            "MONARCH_SCHEMA_DIR": "schema",
+            "MONARCH_CORE_MODELS": "client_models",
+            "PYTHONWARNINGS": "default",
+            **extra,
+        }
+
+    def monarch(self, *arguments: str, code: int = 0, **extra: str) -> subprocess.CompletedProcess[str]:
+        """Run the command `monarch` in the project's folder; it must end with exit code `code`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "monarch_dagster", *arguments],
+            cwd=self.root,
+            env=self.environment(**extra),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+
+def account(**fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of an object `Account` with an `Id` and the given fields (name → its other keys)."""
+    described = [{"name": "Id", "type": "id", "length": 18}, *({"name": name, **keys} for name, keys in fields.items())]
+    return {"Account": {"label": "Account", "fields": described}}
+
+
+def squeeze(text: str) -> str:
+    """Return `text` with every run of white space as one space, since terminals wrap."""
+    return re.sub(r"\s+", " ", text)

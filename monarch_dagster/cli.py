@@ -6,6 +6,7 @@ Commands with a job run that very job, in process, in the history that the UI sh
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -229,11 +230,10 @@ def dev(terminal: Terminal, arguments: tuple[str, ...]) -> None:
         settings.dagster_url()
         command = [sys.executable, "-m", "dagster", "dev", *arguments]
         process = stack.enter_context(subprocess.Popen(command, cwd=settings.root))
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            # The terminal sent it to the child too, which winds up.
-            code = process.wait()
+        # A terminal sends Ctrl-C to both; whoever sends a signal to this process alone means Dagster too.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        code = process.wait()
     sys.exit(code)
 
 
@@ -278,9 +278,9 @@ def _run(terminal: Terminal, settings: Settings, job: str, config: Mapping[str, 
     for name, metadata in result.assets.items():
         terminal.out.print(f"[bold]{name}[/bold]")
         terminal.result("\n".join(f"  {line}" for line in str(metadata["summary"]).splitlines()))
-        for key in ("changes", "left_out", "hazards"):
+        for key in ("changes", "hazards"):
             if isinstance(rows := metadata.get(key), list):
-                terminal.table(key.replace("_", " "), rows[:20])
+                terminal.table(key, rows)
     _show_checks(terminal, result.checks)
 
 
@@ -303,9 +303,9 @@ def _show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
     terminal.result(f"metadata   {meta['objects']} objects, {meta['fields']} fields in {meta['path']}")
     terminal.table("Pending", [{"revision": p["revision"], "file": Path(p["path"]).name} for p in found["pending"]])
     terminal.table("Hazards", [hazard for item in found["pending"] for hazard in item["hazards"]], style="yellow")
-    terminal.table("Missing in the org", found["missing"][:50])
-    terminal.table("Drift", found["drift"][:50], style="red")
-    terminal.table("Foreign (never touched)", [{"relation": name} for name in found["foreign"][:50]])
+    terminal.table("Missing in the org", found["missing"])
+    terminal.table("Drift", found["drift"], style="red")
+    terminal.table("Foreign (never touched)", [{"relation": name} for name in found["foreign"]])
     if len(found["heads"]) > 1:
         terminal.say("Two branches meet here: set one head behind the other.", "yellow")
     elif not found["sources_covered"]:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 LOGGER = "monarch_dagster"
+SHOWN_ROWS = 20
 
 
 class Terminal:
@@ -38,13 +39,16 @@ class Terminal:
         print(json.dumps(value, indent=2, default=str), file=self.out.file)
 
     def table(self, title: str, rows: Sequence[Mapping[str, Any]], *, style: str = "") -> None:
-        """Print rows as a table on stdout; nothing where there are none."""
+        """Print the first rows as a table on stdout, and how many more there are; nothing where there are none."""
         if not rows:
             return
-        table = Table(title=title, title_justify="left", title_style="bold", border_style="dim", style=style)
+        more = f"… and {len(rows) - SHOWN_ROWS} more (--json has all)" if len(rows) > SHOWN_ROWS else None
+        table = Table(
+            title=title, title_justify="left", title_style="bold", border_style="dim", style=style, caption=more
+        )
         for name in rows[0]:
             table.add_column(name, overflow="fold")
-        for row in rows:
+        for row in rows[:SHOWN_ROWS]:
             table.add_row(*(escape(str(value)) for value in row.values()))
         self.out.print(table)
 
@@ -71,9 +75,15 @@ class _Handler(logging.Handler):
         self._terminal = terminal
         self._progress = progress
         self._task: TaskID | None = None
+        self._quarter = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         counted: tuple[int, int] | None = getattr(record, "progress", None)
+        if counted is not None and self._progress.disable:
+            done, total = counted
+            if done * 4 // total == self._quarter:
+                return  # a log file wants a line now and then, not one a batch
+            self._quarter = done * 4 // total
         if counted is None or self._progress.disable:
             style = "yellow" if record.levelno >= logging.WARNING else "dim"
             self._terminal.say(record.getMessage(), style)

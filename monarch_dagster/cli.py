@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from monarch_dagster.console import Terminal
+from monarch_dagster.console import Terminal, show_checks, show_status
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.settings import Settings
 
@@ -159,7 +159,7 @@ def status(terminal: Terminal, as_json: bool) -> None:
     if as_json:
         terminal.json(found)
         return
-    _show_status(terminal, found)
+    show_status(terminal, found)
 
 
 @main.command()
@@ -177,7 +177,7 @@ def check(terminal: Terminal, as_json: bool) -> None:
     if as_json:
         terminal.json(outcomes)
     else:
-        _show_checks(terminal, outcomes)
+        show_checks(terminal, outcomes)
     sys.exit(0 if all(outcome["passed"] for outcome in outcomes.values()) else 1)
 
 
@@ -261,9 +261,8 @@ def _demo(terminal: Terminal, settings: Settings) -> Iterator[Settings]:
         "bold green",
     )
     with running(home=settings.home) as org:
-        for name in [name for name in os.environ if name.startswith("SALESFORCE_")]:
-            del os.environ[name]
-        os.environ.update(demo_settings.environment() | org.environment)
+        # Another login, also one in .env, must not win over the sample org's; set to nothing counts as not set.
+        os.environ.update(dict.fromkeys(settings.salesforce, "") | demo_settings.environment() | org.environment)
         yield Settings.load()
 
 
@@ -281,37 +280,7 @@ def _run(terminal: Terminal, settings: Settings, job: str, config: Mapping[str, 
         for key in ("changes", "hazards"):
             if isinstance(rows := metadata.get(key), list):
                 terminal.table(key, rows)
-    _show_checks(terminal, result.checks)
-
-
-def _show_checks(terminal: Terminal, checks: Mapping[str, Mapping[str, Any]]) -> None:
-    for name, outcome in checks.items():
-        mark, style = ("✓", "green") if outcome["passed"] else ("✗", "red")
-        line = f"{mark} {name}: stored {outcome['stored']}, expected {outcome['expected']}"
-        terminal.out.print(line, style=style, markup=False)
-        if not outcome["passed"]:
-            terminal.say(f"  What to do: {outcome['remedy']}", "yellow")
-
-
-def _show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
-    meta = found["object_meta"]
-    heads = " and ".join(found["heads"]) or "base"
-    terminal.result(f"database   {found['database_revision'] or 'base'}")
-    terminal.result(f"head       {heads}")
-    terminal.result(f"pending    {len(found['pending'])}")
-    terminal.result(f"sources    {'covered by the revisions' if found['sources_covered'] else 'not covered'}")
-    terminal.result(f"metadata   {meta['objects']} objects, {meta['fields']} fields in {meta['path']}")
-    terminal.table("Pending", [{"revision": p["revision"], "file": Path(p["path"]).name} for p in found["pending"]])
-    terminal.table("Hazards", [hazard for item in found["pending"] for hazard in item["hazards"]], style="yellow")
-    terminal.table("Missing in the org", found["missing"])
-    terminal.table("Drift", found["drift"], style="red")
-    terminal.table("Foreign (never touched)", [{"relation": name} for name in found["foreign"]])
-    if len(found["heads"]) > 1:
-        terminal.say("Two branches meet here: set one head behind the other.", "yellow")
-    elif not found["sources_covered"]:
-        terminal.say("Next: monarch generate-migrations", "yellow")
-    elif found["pending"]:
-        terminal.say("Next: review the pending files, then monarch run-migrations", "yellow")
+    show_checks(terminal, result.checks)
 
 
 def _proposal_json(proposal: Proposal) -> dict[str, Any]:

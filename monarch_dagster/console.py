@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -67,6 +68,38 @@ class Terminal:
             finally:
                 logger.removeHandler(handler)
                 logger.setLevel(level)
+
+
+def show_checks(terminal: Terminal, checks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show what each check found, and the remedy of those that failed."""
+    for name, outcome in checks.items():
+        mark, style = ("✓", "green") if outcome["passed"] else ("✗", "red")
+        line = f"{mark} {name}: stored {outcome['stored']}, expected {outcome['expected']}"
+        terminal.out.print(line, style=style, markup=False)
+        if not outcome["passed"]:
+            terminal.say(f"  What to do: {outcome['remedy']}", "yellow")
+
+
+def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
+    """Show the object of `monarch status --json` for people, and the next step."""
+    meta = found["object_meta"]
+    heads = " and ".join(found["heads"]) or "base"
+    terminal.result(f"database   {found['database_revision'] or 'base'}")
+    terminal.result(f"head       {heads}")
+    terminal.result(f"pending    {len(found['pending'])}")
+    terminal.result(f"sources    {'covered by the revisions' if found['sources_covered'] else 'not covered'}")
+    terminal.result(f"metadata   {meta['objects']} objects, {meta['fields']} fields in {meta['path']}")
+    terminal.table("Pending", [{"revision": p["revision"], "file": Path(p["path"]).name} for p in found["pending"]])
+    terminal.table("Hazards", [hazard for item in found["pending"] for hazard in item["hazards"]], style="yellow")
+    terminal.table("Missing in the org", found["missing"])
+    terminal.table("Drift", found["drift"], style="red")
+    terminal.table("Foreign (never touched)", [{"relation": name} for name in found["foreign"]])
+    if len(found["heads"]) > 1:
+        terminal.say("Two branches meet here: set one head behind the other.", "yellow")
+    elif not found["sources_covered"]:
+        terminal.say("Next: monarch generate-migrations", "yellow")
+    elif found["pending"]:
+        terminal.say("Next: review the pending files, then monarch run-migrations", "yellow")
 
 
 class _Handler(logging.Handler):

@@ -5,7 +5,7 @@ import dagster as dg
 from monarch_dagster.defs.assets import object_meta, revision_files, schema_state
 from monarch_dagster.defs.checks import schema_state_checks
 from monarch_dagster.defs.jobs import JOBS
-from monarch_dagster.defs.resources import MonarchResource
+from monarch_dagster.defs.resources import Monarch
 from monarch_dagster.defs.sensors import schema_files
 
 defs = dg.Definitions(
@@ -13,7 +13,7 @@ defs = dg.Definitions(
     asset_checks=schema_state_checks,
     jobs=JOBS,
     sensors=[schema_files],
-    resources={"monarch": MonarchResource()},
+    resources={"monarch": Monarch()},
     # A process a step costs twenty seconds here and buys nothing: the work is one database's.
     executor=dg.in_process_executor,
 )

@@ -25,13 +25,15 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(descriptor)
         Path(temporary).replace(path)
+        temporary = ""
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise MonarchError(
             f"{path} could not be written: {error.strerror or error}. Nothing was changed.",
             remedy="Free space on the disk, or make the folder writable, then run again.",
         ) from None
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -1,10 +1,13 @@
 """The three assets: `object_meta` → `revision_files` → `schema_state`. Each reads its config, calls one domain function
 and reports; what they do belongs in `salesforce` and `migrations`."""
 
+from typing import cast
+
 import dagster as dg
 
 from monarch_dagster.defs.config import ObjectMetaConfig, RevisionFilesConfig, SchemaStateConfig
 from monarch_dagster.defs.metadata import (
+    REVISIONS,
     Metadata,
     describe_apply,
     describe_fetch,
@@ -12,6 +15,7 @@ from monarch_dagster.defs.metadata import (
     describe_proposal,
 )
 from monarch_dagster.defs.resources import MonarchResource, failing_clearly
+from monarch_dagster.migrations.chain import Chain, Revision, load_chain
 
 GROUP = "provider_schema"
 SOURCES_DIGEST = "sources_digest"
@@ -40,14 +44,13 @@ def object_meta(config: ObjectMetaConfig, monarch: MonarchResource) -> dg.Materi
         )
 
 
-@dg.asset(deps=[object_meta], group_name=GROUP, kinds={"python", "alembic"})
+@dg.asset(deps=[object_meta], group_name=GROUP, kinds={"python", "sql"})
 def revision_files(config: RevisionFilesConfig, monarch: MonarchResource) -> dg.MaterializeResult[None]:
     """Alembic revisions that take the database from the chain's head to what the schema files ask for.
 
     The difference is taken on a shadow database, never on the target, and every revision has run up, down and up again
     there before its file is written. With `generate` off, the files are taken as they stand.
     """
-    from monarch_dagster.migrations.chain import load_chain
     from monarch_dagster.migrations.generate import propose
 
     with failing_clearly():
@@ -76,20 +79,17 @@ def schema_state(
     very run has written waits for a review, unless the run says otherwise. Stored values are lost only by name.
     """
     from monarch_dagster.migrations.apply import apply_revisions, revert_revisions
-    from monarch_dagster.migrations.chain import load_chain
 
     with failing_clearly():
         settings = monarch.settings()
-        chain = load_chain(settings.sources.schema_dir)
+        chain, url = load_chain(settings.sources.schema_dir), settings.target_url()
         if config.direction == "revert":
-            result = revert_revisions(
-                chain, settings.target_url(), to=config.target, allow_data_loss=config.allow_data_loss
-            )
+            result = revert_revisions(chain, url, to=config.target, allow_data_loss=config.allow_data_loss)
             return _state(describe_apply(result, dry_run=False), result.after)
-        held_back = () if config.apply_new else chain.only(_written_in_run(context))
+        held_back = () if config.apply_new else _written_in_run(context, chain)
         result = apply_revisions(
             chain.without(held_back),
-            settings.target_url(),
+            url,
             to=config.target,
             expected_version=config.expected_version,
             allow_data_loss=config.allow_data_loss,
@@ -103,10 +103,10 @@ def _state(metadata: Metadata, revision: str | None) -> dg.MaterializeResult[Non
     return dg.MaterializeResult(data_version=dg.DataVersion(revision or "base"), metadata=metadata)
 
 
-def _written_in_run(context: dg.AssetExecutionContext) -> list[str]:
-    """Return the revisions that `revision_files` wrote earlier in this run."""
-    event = context.instance.get_latest_materialization_event(revision_files.key)
-    if event is None or event.run_id != context.run_id or event.asset_materialization is None:
-        return []
-    found = event.asset_materialization.metadata.get("revisions")
-    return list(found.value) if isinstance(found, dg.JsonMetadataValue) and isinstance(found.value, list) else []
+def _written_in_run(context: dg.AssetExecutionContext, chain: Chain) -> tuple[Revision, ...]:
+    """Return the chain from the first revision on that `revision_files` wrote earlier in this very run."""
+    events = context.instance.all_logs(context.run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    metadata = [event.asset_materialization.metadata for event in events if event.asset_materialization]
+    names = [name for found in metadata if REVISIONS in found for name in cast("list[str]", found[REVISIONS].value)]
+    written = chain.only(names)
+    return chain.after(written[0].down_revision) if written else ()

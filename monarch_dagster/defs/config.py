@@ -9,7 +9,8 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from monarch_dagster.migrations.environment import LOCK_TIMEOUT_SECONDS
+# As `migrations.environment` has it; importing that here would load SQLAlchemy with the code location.
+LOCK_TIMEOUT_SECONDS = 5
 
 _FETCH = "Fetch object_meta.json from the Salesforce org. Off: use the file as it is."
 _OBJECTS = "API names of the objects to fetch; empty: all that the selection in object_meta.json takes."
@@ -50,7 +51,7 @@ class SchemaStateConfig(dg.Config):
     expected_version: str = Field(default="", description=_EXPECTED)
     allow_data_loss: list[str] = Field(default=[], description=_LOSS)
     dry_run: bool = Field(default=False, description=_DRY_APPLY)
-    lock_timeout_seconds: int = Field(default=LOCK_TIMEOUT_SECONDS, description=_LOCK)
+    lock_timeout_seconds: int = Field(default=LOCK_TIMEOUT_SECONDS, ge=1, description=_LOCK)
 
 
 class SetupConfig(dg.Config):
@@ -81,7 +82,7 @@ class RunConfig(dg.Config):
     expected_version: str = Field(default="", description=_EXPECTED)
     allow_data_loss: list[str] = Field(default=[], description=_LOSS)
     dry_run: bool = Field(default=False, description=_DRY_APPLY)
-    lock_timeout_seconds: int = Field(default=LOCK_TIMEOUT_SECONDS, description=_LOCK)
+    lock_timeout_seconds: int = Field(default=LOCK_TIMEOUT_SECONDS, ge=1, description=_LOCK)
 
 
 class RevertConfig(dg.Config):

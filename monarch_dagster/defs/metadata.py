@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from monarch_dagster.migrations.apply import ApplyResult
 from monarch_dagster.migrations.chain import BASE, Hazard, Revision
-from monarch_dagster.migrations.generate import Proposal
-from monarch_dagster.salesforce.fetch import FetchResult
-from monarch_dagster.salesforce.object_meta import ObjectMeta
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from monarch_dagster.migrations.apply import ApplyResult
+    from monarch_dagster.migrations.generate import Proposal
+    from monarch_dagster.salesforce.fetch import FetchResult
+    from monarch_dagster.salesforce.object_meta import ObjectMeta
 
 Metadata = dict[str, Any]
+REVISIONS = "revisions"
+NO_ROWS = dg.MetadataValue.text("none")
 SHOWN_ROWS = 200
 SHOWN_SQL = 60_000
 
@@ -42,10 +47,10 @@ def describe_fetch(result: FetchResult) -> Metadata:
         "missing": merge.missing,
         "returned": merge.returned,
     }
-    counts = [f"{len(names)} {kind}" for kind, names in changes.items() if names]
+    counts = [_count(len(names), *kind.split()) for kind, names in changes.items() if names]
     rows = [{"change": kind, "name": name} for kind, names in changes.items() for name in names]
     return {
-        "summary": f"{result.described} objects described: {', '.join(counts) or 'nothing changed'}.",
+        "summary": f"{_count(result.described, 'object', 'described')}: {', '.join(counts) or 'nothing changed'}.",
         "changes": _table(rows),
         "left_out": _table([{"object": name, "reason": reason} for name, reason in sorted(result.left_out.items())]),
         "described": result.described,
@@ -60,15 +65,15 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
     head = proposal.head_before or BASE
     if not proposal.revisions:
         summary = f"Nothing to generate: the revisions come to what the schema files ask for (head {head})."
-        return {"summary": summary, "head": head, "revisions": []}
+        return {"summary": summary, "head": head, REVISIONS: [], "warnings": _warnings(proposal)}
     verb = "would be proposed (dry run, nothing was written)" if dry_run else "proposed"
     lines = "\n".join(f"{item.revision} {verb}: {item.path}" for item in proposal.revisions)
-    relations = _relations(change.relation for change in proposal.changes)
+    relations = len({change.relation for change in proposal.changes})
     return {
-        "summary": f"{lines}\n{len(relations)} relations change; proved up, down and up again on a shadow.",
+        "summary": f"{lines}\n{_count(relations, 'relation')} changed; proved up, down and up again on a shadow.",
         "head": head if dry_run else proposal.head,
         "head_before": head,
-        "revisions": [item.revision for item in proposal.revisions],
+        REVISIONS: [item.revision for item in proposal.revisions],
         "path": dg.MetadataValue.path(str(proposal.revisions[0].path)),
         "changes": _table(
             [
@@ -78,23 +83,22 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
         ),
         "upgrade_sql": _sql("\n".join(item.upgrade_sql for item in proposal.revisions)),
         "hazards": _hazards(hazard for item in proposal.revisions for hazard in item.hazards),
-        "warnings": list(proposal.warnings),
-        "relations_changed": len(relations),
+        "warnings": _warnings(proposal),
+        "relations_changed": relations,
     }
 
 
 def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Revision] = ()) -> Metadata:
     """Describe what ran on the target, and what did not."""
     before, after = result.before or BASE, result.after or BASE
+    pending = f", {_count(len(result.pending), 'revision')} pending" if result.pending else ""
     if dry_run:
-        summary = f"Dry run: nothing was run. The target is at {before}, {len(result.pending)} revisions are pending."
+        summary = f"Dry run: nothing was run. The target is at {before}{pending}."
     elif result.applied:
         verb = "applied" if result.applied[0].direction == "upgrade" else "reverted"
-        summary = f"{len(result.applied)} revisions {verb}: {before} → {after}."
+        summary = f"{_count(len(result.applied), 'revision', verb)}: {before} → {after}{pending}."
     else:
-        summary = f"Nothing to run: the target is at {after}" + (
-            f", {len(result.pending)} revisions are pending." if result.pending else "."
-        )
+        summary = f"Nothing to run: the target is at {after}{pending}."
     if held_back:
         names = ", ".join(str(item.path) for item in held_back)
         summary += f"\nWritten in this run and not applied; review, then run migrations: {names}"
@@ -119,17 +123,24 @@ def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Re
 
 
 def plain(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:
-    """Return metadata as plain JSON values, for `--json`."""
-    return {
-        name: [dict(record.data) for record in value.records]
-        if isinstance(value, dg.TableMetadataValue)
-        else value.value
-        for name, value in metadata.items()
-    }
+    """Return metadata as plain JSON values, for `--json`; a table is a list of objects."""
+    return {name: _plain_value(value) for name, value in metadata.items()}
 
 
-def _relations(names: Iterable[str]) -> set[str]:
-    return set(names)
+def _plain_value(value: dg.MetadataValue[Any]) -> Any:
+    if isinstance(value, dg.TableMetadataValue):
+        return [dict(record.data) for record in value.records]
+    return [] if value == NO_ROWS else value.value
+
+
+def _count(number: int, noun: str, verb: str = "") -> str:
+    """Return such as "1 object added", "2 objects added" and "2 missing"."""
+    plural = "s" if number != 1 and noun in ("object", "field", "relation", "revision") else ""
+    return f"{number:,} {noun}{plural} {verb}".rstrip()
+
+
+def _warnings(proposal: Proposal) -> dg.MetadataValue[Any]:
+    return _table([{"warning": text} for text in proposal.warnings])
 
 
 def _hazards(hazards: Iterable[Hazard]) -> dg.MetadataValue[Any]:
@@ -139,7 +150,7 @@ def _hazards(hazards: Iterable[Hazard]) -> dg.MetadataValue[Any]:
 def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
     shown = [dg.TableRecord(dict(row)) for row in rows[:SHOWN_ROWS]]
     if not shown:
-        return dg.MetadataValue.text("none")
+        return NO_ROWS
     if len(rows) > SHOWN_ROWS:
         first = next(iter(rows[0]))
         more = f"… and {len(rows) - SHOWN_ROWS} more"

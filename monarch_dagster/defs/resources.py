@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from monarch_dagster.settings import Settings
 
 
-class MonarchResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+class Monarch:
     """Gives assets, checks and sensors the project's settings."""
 
     def settings(self) -> Settings:
         """Read the settings of this process. Raises `MonarchError` for a value that cannot be used."""
+        from monarch_dagster.settings import Settings
+
         return Settings.load()
+
+
+# A plain object: a `ConfigurableResource` without fields makes Dagster fall back to what pydantic deprecates.
+MonarchResource = dg.ResourceParam[Monarch]
 
 
 @contextmanager

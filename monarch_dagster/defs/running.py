@@ -11,12 +11,21 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.exc import DBAPIError
 
 from monarch_dagster.defs.metadata import plain
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.settings import Settings
 
-_STORAGE = {"custom": {"module": "monarch_dagster.defs.storage", "class": "MonarchStorage", "config": {}}}
+_MODULE = "monarch_dagster.defs.storage"
+_OWN_STORAGE: Any = {
+    "storage": {"custom": {"module": _MODULE, "class": "MonarchStorage", "config": {}}},
+    "compute_logs": {"module": _MODULE, "class": "MonarchComputeLogs", "config": {}},
+    "local_artifact_storage": {"module": _MODULE, "class": "MonarchArtifacts", "config": {}},
+    "telemetry": {"enabled": False},
+}
+_INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 
 
 @dataclass(frozen=True)
@@ -29,50 +38,62 @@ class JobResult:
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """Open the project's Dagster instance: `DAGSTER_HOME` where it is set, else `dagster.yaml` in the project root."""
-    if os.environ.get("DAGSTER_HOME"):
-        return dg.DagsterInstance.get()
-    home = settings.home / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
-    overrides: Any = {} if (settings.root / "dagster.yaml").exists() else {"storage": _STORAGE}
-    return dg.DagsterInstance.from_ref(
-        InstanceRef.from_dir(str(home), config_dir=str(settings.root), overrides=overrides)
-    )
+    """Open the project's Dagster instance: `DAGSTER_HOME` where it is set, else `dagster.yaml` in the project root.
+
+    Raises `MonarchError` when its storage cannot be reached.
+    """
+    try:
+        if os.environ.get("DAGSTER_HOME"):
+            return dg.DagsterInstance.get()
+        home = settings.home / "dagster"
+        home.mkdir(parents=True, exist_ok=True)
+        overrides = {} if (settings.root / "dagster.yaml").exists() else _OWN_STORAGE
+        return dg.DagsterInstance.from_ref(
+            InstanceRef.from_dir(str(home), config_dir=str(settings.root), overrides=overrides)
+        )
+    except (DagsterPostgresException, DBAPIError) as error:
+        cause = error if isinstance(error, DBAPIError) else error.__cause__
+        reason = str(getattr(cause, "orig", error)).strip().splitlines()[0]
+        raise MonarchError(
+            f"Dagster's storage could not be opened: {reason}",
+            remedy="Check that the server runs and that DAGSTER_POSTGRES_URL is right, or unset it for the embedded "
+            "server.",
+        ) from None
 
 
 def run_job(settings: Settings, name: str, config: Mapping[str, Any]) -> JobResult:
-    """Run a job to its end. Raises `MonarchError` with the failed step's message where it fails."""
+    """Run a job to its end.
+
+    Raises `MonarchError` with the failed step's message, or `KeyboardInterrupt` where the run was interrupted.
+    """
     from monarch_dagster.definitions import defs
 
     # Dagster's console logger writes to stderr; people get Monarch's own lines there, and the UI has the rest.
-    noise = io.StringIO()
-    with contextlib.redirect_stderr(noise), open_instance(settings) as instance:
+    with contextlib.redirect_stderr(io.StringIO()), open_instance(settings) as instance:
         result = defs.resolve_job_def(name).execute_in_process(
             instance=instance, run_config=dict(config), raise_on_error=False, tags={"monarch/command": name}
         )
     if not result.success:
         raise _failure(result)
-    materializations = [
-        materialization
-        for node in ("object_meta", "revision_files", "schema_state")
-        for materialization in result.asset_materializations_for_node(node)
-        if result.job_def.has_node_named(node)
-    ]
-    checks = {
-        item.check_name: {"passed": item.passed, **plain(item.metadata)}
-        for item in result.get_asset_check_evaluations()
-    }
+    materialized = [event.materialization for event in result.get_asset_materialization_events()]
     return JobResult(
-        result.run_id, {item.asset_key.to_user_string(): plain(item.metadata) for item in materializations}, checks
+        result.run_id,
+        assets={item.asset_key.to_user_string(): plain(item.metadata) for item in materialized},
+        checks={
+            item.check_name: {"passed": item.passed, **plain(item.metadata)}
+            for item in result.get_asset_check_evaluations()
+        },
     )
 
 
-def _failure(result: dg.ExecuteInProcessResult) -> MonarchError:
-    """Return the message of the step that failed; without a description it is a defect, and the UI has the trace."""
+def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
+    """Return what the step that failed says; without a description it is a defect, and the UI has the trace."""
     for event in result.get_step_failure_events():
         data = event.step_failure_data
         if data.user_failure_data is not None and data.user_failure_data.description:
             return MonarchError(data.user_failure_data.description)
+        if data.error is not None and data.error.cls_name in _INTERRUPTS:
+            return KeyboardInterrupt()
         if data.error is not None:
             return MonarchError(
                 f"The run {result.run_id} failed unexpectedly: {data.error.message.strip()}",

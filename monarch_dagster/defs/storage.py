@@ -1,12 +1,16 @@
-"""Dagster's own storage: PostgreSQL at `DAGSTER_POSTGRES_URL`, else on the embedded server.
+"""Where Dagster keeps what it knows: runs and events in PostgreSQL, files under `MONARCH_HOME`.
 
-Named in `dagster.yaml`, so that every Dagster process and `monarch` share one history with nothing set.
+Named in `dagster.yaml`, so that every Dagster process and `monarch` share one history with nothing set and no absolute
+path: each class finds its place by itself.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
@@ -16,8 +20,13 @@ from monarch_dagster.settings import Settings
 DRIVER = "postgresql+psycopg2"
 
 
+def dagster_folder(settings: Settings) -> Path:
+    """Return the folder for the files of Dagster's instance."""
+    return settings.home.resolve() / "dagster"
+
+
 class MonarchStorage(DagsterPostgresStorage):
-    """`DagsterPostgresStorage` that finds its URL by itself."""
+    """Runs, events and schedules: at `DAGSTER_POSTGRES_URL`, else on the embedded server."""
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -29,3 +38,31 @@ class MonarchStorage(DagsterPostgresStorage):
         """Open the storage; the embedded server is started where no URL is set."""
         url = Settings.load().dagster_url().set(drivername=DRIVER)
         return cls(postgres_url=url.render_as_string(hide_password=False), inst_data=inst_data)
+
+
+class MonarchComputeLogs(LocalComputeLogManager):
+    """What runs print. Without a place of their own they would go with the temporary home of `dagster dev`."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Return the schema of its config in `dagster.yaml`: there is none."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> MonarchComputeLogs:  # noqa: ARG003
+        """Open the folder, laid out as Dagster does it."""
+        return cls(str(dagster_folder(Settings.load()) / "storage"), inst_data=inst_data)
+
+
+class MonarchArtifacts(LocalArtifactStorage):
+    """Other files of the instance, so that a `DAGSTER_HOME` at the project root leaves no folder there."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Return the schema of its config in `dagster.yaml`: there is none."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> MonarchArtifacts:  # noqa: ARG003
+        """Open the folder."""
+        return cls(str(dagster_folder(Settings.load())), inst_data=inst_data)

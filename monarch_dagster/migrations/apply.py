@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -96,10 +96,18 @@ def apply_revisions(
         sql = "" if goal == before else runner.upgrade_sql([chain.directory], before, goal, Options(url))
         return ApplyResult(before, before, pending=chain.after(before), sql=sql)
     applied: list[Applied] = []
+
+    def start(revisions: Sequence[str]) -> None:
+        # Another run may have migrated while this one waited for the lock.
+        nonlocal before
+        before = next(iter(revisions), None)
+        _check_expected(chain, before, expected_version)
+
     options = Options(
         url,
         lock_timeout_seconds=lock_timeout_seconds,
         approved=approved_revisions(chain, allow_data_loss),
+        on_start=start,
         on_step=lambda revision, seconds: _note(applied, Applied(revision, "upgrade", seconds)),
     )
     if goal != before:

@@ -19,7 +19,7 @@ from monarch_dagster.errors import MonarchError
 VERSIONS = "versions"
 BASE = "base"
 _ASSIGNMENT = re.compile(r"^(revision|down_revision)\s*(?::[^=\n]+)?=\s*(.+?)\s*(?:#.*)?$", re.MULTILINE)
-_HAZARD = re.compile(r"^Hazard: (?!none$)(\w+) ([^:]+): (.+)$", re.MULTILINE)
+_HAZARD = re.compile(r"^Hazard: (\w+) (.+?): (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,19 @@ class Chain:
         wanted = set(names)
         return tuple(item for item in self.revisions if item.revision in wanted)
 
-    def without(self, last: Sequence[Revision]) -> Chain:
-        """Return the chain in front of `last`, which are its last revisions."""
-        if not last:
-            return self
-        kept = self.revisions[: len(self.revisions) - len(last)]
-        return Chain(self.directory, kept, (kept[-1].revision,) if kept else ())
+    def without(self, held: Iterable[Revision]) -> Chain:
+        """Return the chain in front of the first of `held`. Raises `MonarchError` where there are several heads."""
+        self.check_linear()
+        places = [self.position(item.revision) for item in held]
+        return self._with(self.revisions[: min(places, default=len(self.revisions))])
+
+    def extended(self, revision: Revision) -> Chain:
+        """Return the chain with `revision` behind its head. Raises `MonarchError` where there are several heads."""
+        self.check_linear()
+        return self._with((*self.revisions, revision))
+
+    def _with(self, revisions: tuple[Revision, ...]) -> Chain:
+        return Chain(self.directory, revisions, (revisions[-1].revision,) if revisions else ())
 
     def position(self, revision: str) -> int:
         """Return where `revision` stands. Raises `MonarchError` when the chain does not have it."""
@@ -117,7 +124,7 @@ class Chain:
             return self.head
         if name == BASE:
             return None
-        found = [item.revision for item in self.revisions if item.revision.startswith(name)]
+        found = [item.revision for item in self.revisions if name and item.revision.startswith(name)]
         if name in found or not found:
             return self.revisions[self.position(name)].revision
         if len(found) > 1:
@@ -131,10 +138,12 @@ def load_chain(schema_dir: Path) -> Chain:
     """Read `versions/` under `schema_dir`; no folder is an empty chain.
 
     Several heads are a state that `check_linear` refuses. Raises `MonarchError`, naming the files, for a file that is
-    not Python or says no revision, one id in two files, a missing down revision, a ring, or two first revisions.
+    not Python or says no revision, one id in two files, a missing down revision, or a ring.
     """
     directory = schema_dir / VERSIONS
-    revisions = [_read(path) for path in sorted(directory.glob("*.py"))] if directory.is_dir() else []
+    # Alembic passes over the same ones; editors keep locks and copies there.
+    paths = (path for path in directory.glob("*.py") if not path.name.startswith((".", "__init__")))
+    revisions = [_read(path) for path in sorted(paths)]
     _check_unique(revisions)
     by_id = {item.revision: item for item in revisions}
     children: dict[str | None, list[Revision]] = defaultdict(list)
@@ -198,7 +207,8 @@ def _read(path: Path) -> Revision:
     except OSError as error:
         raise MonarchError(f"{path} could not be read: {error.strerror}.", remedy="Check its permissions.") from None
     try:
-        values = {name: ast.literal_eval(value) for name, value in _ASSIGNMENT.findall(text)}
+        # The first of each is the header's; SQL in a string may hold a line that looks the same.
+        values = {name: ast.literal_eval(value) for name, value in reversed(_ASSIGNMENT.findall(text))}
         revision, down_revision = values["revision"], values["down_revision"]
     except (KeyError, ValueError, SyntaxError):
         revision = down_revision = 0
@@ -208,9 +218,9 @@ def _read(path: Path) -> Revision:
             remedy='Write revision = "…" and down_revision = "…" on lines of their own, or move the file away.',
         )
     doc = _docstring(text)
-    hazards = tuple(Hazard(*groups) for groups in _HAZARD.findall(doc))
-    message = doc.partition("\n")[0].strip()
-    return Revision(revision, down_revision, path, hashlib.sha256(content).hexdigest(), message, hazards)
+    message, _, header = doc.partition("\n")
+    hazards = tuple(Hazard(*groups) for groups in _HAZARD.findall(header))
+    return Revision(revision, down_revision, path, hashlib.sha256(content).hexdigest(), message.strip(), hazards)
 
 
 def _docstring(text: str) -> str:

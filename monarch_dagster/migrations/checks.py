@@ -21,10 +21,10 @@ class Outcome:
 def version_at_head(versions: Sequence[str], chain: Chain) -> Outcome:
     """Say whether the target is at the chain's head: true after every run of migrations."""
     stored, expected = _stored(versions), " and ".join(chain.heads) or BASE
-    if stored == expected:
-        return Outcome(True, stored, expected)
     if remedy := _broken(versions, chain):
         return Outcome(False, stored, expected, remedy)
+    if stored == expected:
+        return Outcome(True, stored, expected)
     pending = len(chain.after(versions[0] if versions else None))
     return Outcome(
         False, stored, expected, f"{pending} revisions are pending: review them, then `monarch run-migrations`."

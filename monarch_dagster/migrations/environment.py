@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 VERSION_SCHEMA = "alembic"
 ATTRIBUTE = "monarch"
+# How an error that a revision raises says which one it was.
+NOTE = "in revision "
 LOCK_TIMEOUT_SECONDS = 5
 TRIES = 8
 LONGEST_PAUSE_SECONDS = 15.0
@@ -49,15 +51,31 @@ class Options:
     shadow: bool = False
     lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS
     approved: frozenset[str] = frozenset()
+    # Told, under the lock, the revisions that the database holds; it may refuse to go on.
+    on_start: Callable[[Sequence[str]], None] = field(default=lambda _revisions: None)
     on_step: Callable[[str, float], None] = field(default=lambda _revision, _seconds: None)
 
 
 def migrate(context: EnvironmentContext) -> None:
     """Run what the Alembic command asked for: on the database, or as SQL text in offline mode."""
-    options = context.config.attributes.get(ATTRIBUTE) or _plain_options(context)
+    if (options := context.config.attributes.get(ATTRIBUTE)) is not None:
+        _migrate(context, lambda: options)
+        return
+    from alembic.util import CommandError
+
+    try:
+        _migrate(context, lambda: _plain_options(context))
+    except MonarchError as error:
+        # The one kind of error that plain `alembic` prints without a stack trace.
+        raise CommandError(str(error)) from None
+
+
+def _migrate(context: EnvironmentContext, read_options: Callable[[], Options]) -> None:
     if context.is_offline_mode():
         _migrate_offline(context)
-    elif options.shadow:
+        return
+    options = read_options()
+    if options.shadow:
         with connect(options.url) as connection:
             _migrate_online(context, connection, options)
     elif _only_reads(context):
@@ -83,7 +101,9 @@ def _migrate_offline(context: EnvironmentContext) -> None:
 
 
 def _migrate_online(context: EnvironmentContext, connection: Connection, options: Options) -> None:
-    connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA}")
+    # Asked first: IF NOT EXISTS wants the right to create schemas also where the schema is there.
+    if connection.exec_driver_sql("SELECT to_regnamespace(%s)", (VERSION_SCHEMA,)).scalar_one() is None:
+        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA}")
     connection.commit()
     _configure(context, connection)
     steps_function: StepsFunction = context.get_context().opts["fn"]
@@ -93,6 +113,7 @@ def _migrate_online(context: EnvironmentContext, connection: Connection, options
         # Asked once: a relative target ("+2") means another revision when it is asked again half-way.
         nonlocal waiting
         if waiting is None:
+            options.on_start(tuple(heads))
             waiting = [_timed(step, connection, options) for step in steps_function(heads, migration)]
         while waiting:
             yield waiting[0]
@@ -129,12 +150,16 @@ def _timed(step: Step, connection: Connection, options: Options) -> Step:
 
     def migration_fn(**arguments: Any) -> None:
         started = time.monotonic()
-        if not options.shadow:
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{options.lock_timeout_seconds}s'")
-            lock_revision(connection)
-            guarded(connection, _revision(step), options.approved, lambda: run(**arguments), _source(step))
-        else:
-            run(**arguments)
+        try:
+            if options.shadow:
+                run(**arguments)
+            else:
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{options.lock_timeout_seconds}s'")
+                lock_revision(connection)
+                guarded(connection, _revision(step), options.approved, lambda: run(**arguments), _source(step))
+        except Exception as error:
+            error.add_note(f"{NOTE}{_revision(step)}")
+            raise
         options.on_step(_revision(step), time.monotonic() - started)
 
     step.migration_fn = migration_fn
@@ -168,7 +193,7 @@ def _plain_options(context: EnvironmentContext) -> Options:
             remedy="Set version_locations under [tool.alembic] in pyproject.toml to the folder that MONARCH_SCHEMA_DIR "
             "names.",
         )
-    arguments: Mapping[str, Any] = context.get_x_argument(as_dictionary=True)
-    named = arguments.get("allow_data_loss", ())
-    approved = approved_revisions(load_chain(schema_dir), [named] if isinstance(named, str) else list(named))
-    return Options(settings.target_url(), approved=approved)
+    # As a dictionary it would keep the last of several.
+    arguments = [argument.partition("=") for argument in context.get_x_argument()]
+    named = [value for name, _, value in arguments if name == "allow_data_loss"]
+    return Options(settings.target_url(), approved=approved_revisions(load_chain(schema_dir), named))

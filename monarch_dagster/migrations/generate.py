@@ -10,10 +10,10 @@ import hashlib
 import logging
 import os
 import re
-import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,21 +21,19 @@ from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.files import replace_file
-from monarch_dagster.migrations import runner
-from monarch_dagster.migrations.chain import BASE, VERSIONS, Chain, Hazard, load_chain
-from monarch_dagster.migrations.environment import Options
-from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts
+from monarch_dagster.migrations.chain import BASE, Chain, Hazard, Revision, load_chain
+from monarch_dagster.migrations.prove import check_kinds, model_changes, prove
+from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts, keep_clone
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.schema.desired import Desired, Sources, build_desired
-from monarch_dagster.schema.facts import Difference, Facts, differences
+from monarch_dagster.schema.facts import Difference, Facts
 
 log = logging.getLogger(__name__)
 
 # Alembic's own length; version_num is VARCHAR(32).
 REVISION_LENGTH = 12
 LONGEST_SLUG = 40
-SHOWN_DIFFERENCES = 10
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def sources_covered(sources: Sources, shadows: ShadowServer) -> bool:
     with chain_clone(shadows, chain, chain.head) as url:
         before = chain_facts(url)
         desired = _checked_sources(sources, before)
-        return not _changes(before, desired_facts(shadows, desired))
+        return not model_changes(before, desired_facts(shadows, chain, desired))
 
 
 @contextmanager
@@ -140,6 +138,29 @@ def file_name(revision: str, message: str, now: datetime) -> str:
     return f"{now:%Y_%m_%d_%H%M}-{revision}_{slug}.py"
 
 
+def summarise(changes: Sequence[Difference]) -> str:
+    """Return what a revision does in a line, for the docstring of one without a message."""
+    new = Counter(change.relation.partition(" ")[0] for change in changes if change.aspect.startswith("the "))
+    altered = {change.relation for change in changes if not change.aspect.startswith("the ")}
+    gone = Counter(
+        change.relation.partition(" ")[0] for change in changes if change.aspect.startswith("the ") and change.found
+    )
+    new -= gone
+    parts = [
+        f"{verb} {counted(count, kind)}"
+        for verb, kinds in (("add", new), ("drop", gone))
+        for kind, count in sorted(kinds.items())
+    ]
+    if altered:
+        parts.append(f"change {counted(len(altered), 'relation')}")
+    return ", ".join(parts)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 table", "2 tables"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _propose_empty(chain: Chain, message: str) -> Proposal:
     from monarch_dagster.migrations.autogenerate import render_revision
 
@@ -159,17 +180,24 @@ def _propose_changes(sources: Sources, chain: Chain, shadows: ShadowServer, mess
         desired = _checked_sources(sources, before)
         for warning in desired.warnings:
             log.warning("%s", warning)
-        wanted = desired_facts(shadows, desired)
-        changes = _changes(before, wanted)
+        wanted = desired_facts(shadows, chain, desired)
+        changes = model_changes(before, wanted)
         if not changes:
             log.info("Nothing to generate: the chain comes to the desired schema (head %s)", chain.head or BASE)
             return Proposal(chain.head, warnings=desired.warnings)
+        check_kinds(changes, before, wanted)
         revision = _render(chain, desired, changes, url, message)
-        sql = _prove(chain, revision, url, before, wanted)
-        proved = ProposedRevision(
-            revision.revision, revision.down_revision, revision.path, revision.text, sql, revision.hazards
-        )
+        sql = prove(url, revision.revision, chain.head, revision.text, before=before, wanted=wanted)
+        proved = replace(revision, upgrade_sql=sql)
+        # The clone is now what the next command would have to replay.
+        keep_clone(shadows, chain.extended(_as_read(proved)), url)
     return Proposal(chain.head, (proved,), changes, desired.warnings)
+
+
+def _as_read(proposed: ProposedRevision) -> Revision:
+    """Return a proposed revision as the chain will read it."""
+    digest = hashlib.sha256(proposed.text.encode()).hexdigest()
+    return Revision(proposed.revision, proposed.down_revision, proposed.path, digest, "")
 
 
 def _checked_sources(sources: Sources, chain: Facts) -> Desired:
@@ -184,31 +212,25 @@ def _checked_sources(sources: Sources, chain: Facts) -> Desired:
     return build_desired(sources)
 
 
-def _changes(before: Facts, wanted: Facts) -> tuple[Difference, ...]:
-    """Return how the desired schema differs from the chain, in what a model can declare."""
-    return tuple(differences(wanted.declarable(), before.declarable()))
-
-
 def _render(chain: Chain, desired: Desired, changes: Sequence[Difference], url: URL, message: str) -> ProposedRevision:
     from monarch_dagster.migrations.autogenerate import detect, render_bodies, render_revision
     from monarch_dagster.migrations.hazards import step_hazards
     from monarch_dagster.migrations.operations import canonical_steps
 
-    tables = {change.relation.removeprefix("table ") for change in changes if change.relation.startswith("table ")}
     schemas = {change.relation.removeprefix("schema "): change for change in changes if _is_schema(change)}
     with connect(url) as connection:
         steps = canonical_steps(
-            detect(connection, desired.metadata, tables),
+            detect(connection, desired.metadata, changes),
             new_schemas=[name for name, change in schemas.items() if change.expected],
             old_schemas=[name for name, change in schemas.items() if not change.expected],
         )
-        upgrades, downgrades = render_bodies(connection, steps)
+        upgrades, downgrades = render_bodies(steps)
     revision = revision_id(chain.head, upgrades, downgrades)
     hazards = step_hazards(steps)
     text = render_revision(
         revision=revision,
         down_revision=chain.head,
-        message=message,
+        message=message or summarise(changes),
         hazards=hazards,
         upgrades=upgrades,
         downgrades=downgrades,
@@ -219,37 +241,3 @@ def _render(chain: Chain, desired: Desired, changes: Sequence[Difference], url: 
 
 def _is_schema(change: Difference) -> bool:
     return change.relation.startswith("schema ") and change.aspect == "the schema"
-
-
-def _prove(chain: Chain, proposed: ProposedRevision, url: URL, before: Facts, wanted: Facts) -> str:
-    """Run the rendered file on the clone: up, down and up again. Return the SQL of the upgrade.
-
-    Raises `MonarchError` for a difference that remains, or a step that PostgreSQL refuses.
-    """
-    options = Options(url, shadow=True)
-    with tempfile.TemporaryDirectory(prefix="monarch-proof-") as folder:
-        (Path(folder) / proposed.path.name).write_text(proposed.text)
-        versions = [chain.directory, Path(folder)]
-        for leg in ("upgrade", "downgrade", "second upgrade"):
-            if leg == "downgrade":
-                runner.downgrade(versions, proposed.down_revision or BASE, options)
-                left = tuple(differences(before, chain_facts(url)))
-            else:
-                runner.upgrade(versions, proposed.revision, options)
-                left = _changes(chain_facts(url), wanted)
-            if left:
-                raise _not_proved(leg, left)
-        return runner.upgrade_sql(versions, proposed.down_revision, proposed.revision, options)
-
-
-def _not_proved(leg: str, left: Sequence[Difference]) -> MonarchError:
-    lines = [f"  {item}" for item in left[:SHOWN_DIFFERENCES]]
-    if len(left) > SHOWN_DIFFERENCES:
-        lines.append(f"  … and {len(left) - SHOWN_DIFFERENCES} more")
-    return MonarchError(
-        f"The generated revision does not do all that the sources ask for; after its {leg} on a shadow:\n"
-        + "\n".join(lines)
-        + "\nNothing was written.",
-        remedy="Write these changes by hand in a revision of their own (monarch generate-migrations --empty), or undo "
-        f"them in the model. Files are in {VERSIONS}/.",
-    )

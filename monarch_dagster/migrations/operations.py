@@ -13,23 +13,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import ForeignKeyConstraint
+from sqlalchemy import Date, DateTime, ForeignKeyConstraint, Integer, Numeric, String
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
 
 from monarch_dagster.errors import MonarchError
 
 Table = tuple[str, str]
+USING = "postgresql_using"
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_FAMILIES = ((Integer, Numeric), (Date, DateTime))
 
+# What goes first makes room for the names of what comes, and a foreign key finds the key that it refers to.
 (
     _CREATE_SCHEMA,
     _DROP_KEYS,
+    _DROP,
     _DROP_OTHERS,
-    _CREATE,
     _ADD,
     _ALTER,
     _CONSTRAIN,
+    _CREATE,
     _KEYS,
     _DROP_COLUMNS,
-    _DROP,
     _DROP_SCHEMA,
 ) = range(11)
 _PHASES: dict[type[ops.MigrateOperation], int] = {
@@ -94,7 +100,7 @@ def canonical_steps(
         else:
             rest.append(((_phase(item), *table, *_place(item, position)), item))
     for key, item in sorted(rest, key=lambda entry: entry[0]):
-        phases[key[0]].append(Step((item,), (item.reverse(),)))
+        phases[key[0]].append(Step((_casting(item),), (_casting(item.reverse()),)))
     for block in _ordered(created):
         phases[_CREATE].append(_creation(block))
         phases[_KEYS] += [Step((late,), (late.reverse(),)) for late in block.late]
@@ -170,9 +176,12 @@ def _target(key: ForeignKeyConstraint) -> Table:
 
 
 def _postpone_keys(block: _Block, undone: set[Table]) -> None:
-    late = [item for item in block.create.columns if isinstance(item, ForeignKeyConstraint) and _target(item) in undone]
+    def is_late(item: Any) -> bool:
+        return isinstance(item, ForeignKeyConstraint) and _target(item) in undone
+
+    late: Iterable[Any] = filter(is_late, block.create.columns)
     block.late = sorted((ops.CreateForeignKeyOp.from_constraint(item) for item in late), key=_name)
-    block.create.columns = [item for item in block.create.columns if item not in late]
+    block.create.columns = [item for item in block.create.columns if not is_late(item)]
 
 
 def _creation(block: _Block) -> Step:
@@ -185,6 +194,24 @@ def _schema_step(name: str) -> Step:
     return Step(
         (ops.ExecuteSQLOp(f'CREATE SCHEMA IF NOT EXISTS "{name}"'),), (ops.ExecuteSQLOp(f'DROP SCHEMA "{name}"'),)
     )
+
+
+def _casting(item: ops.MigrateOperation) -> ops.MigrateOperation:
+    """Say how values become the new type where PostgreSQL does not convert them by itself."""
+    if isinstance(item, ops.AlterColumnOp):
+        item.kw.pop(USING, None)
+        old, new = item.existing_type, item.modify_type
+        if old is not None and new is not None and not converts(old, new):
+            column = _DIALECT.identifier_preparer.quote(str(item.column_name))
+            item.kw[USING] = f"{column}::text::{new.compile(_DIALECT)}"
+    return item
+
+
+def converts(old: TypeEngine[Any], new: TypeEngine[Any]) -> bool:
+    """Say whether PostgreSQL assigns a value of `old` to a column of `new`: within a family, and anything to text."""
+    if isinstance(new, String) or old._type_affinity is new._type_affinity:
+        return True
+    return any(isinstance(old, family) and isinstance(new, family) for family in _FAMILIES)
 
 
 def _phase(item: ops.MigrateOperation) -> int:
@@ -204,9 +231,14 @@ def _table_of(item: Any) -> Table:
 
 
 def _place(item: Any, position: int) -> tuple[str, int, str]:
-    """Sort by kind and name; new columns keep the order in which the model declares them."""
+    """Sort by kind and name; new columns keep the order in which the model declares them.
+
+    A computed column comes after those that it is computed from, and goes before them.
+    """
     if isinstance(item, ops.AddColumnOp):
-        return "", position, ""
+        return "" if item.column.computed is None else "computed", position, ""
+    if isinstance(item, ops.DropColumnOp) and item.to_column().computed is not None:
+        return "", 0, _name(item)
     return type(item).__name__, 0, _name(item)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, exc
@@ -16,8 +16,8 @@ from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.chain import Chain
 from monarch_dagster.migrations.environment import Options
-from monarch_dagster.postgres.engines import connect
-from monarch_dagster.postgres.shadow import ShadowServer
+from monarch_dagster.postgres.engines import connect, run_script
+from monarch_dagster.postgres.shadow import ShadowServer, TemplateGoneError
 from monarch_dagster.schema.desired import Desired, ddl
 from monarch_dagster.schema.facts import Facts, read_facts
 
@@ -39,23 +39,24 @@ def chain_clone(shadows: ShadowServer, chain: Chain, upto: str | None) -> Iterat
     """
     prelude = _prelude(chain.directory.with_name(SHADOW_SQL))
     keys = [_key(prelude, chain, item.revision) for item in chain.upto(upto)]
-    if not keys and not prelude:
-        with shadows.clone(None) as url:
-            yield url
-        return
-    wanted = keys[-1] if keys else _key(prelude, chain, None)
-    if not shadows.has_template(wanted):
-        base = next((key for key in reversed(keys[:-1]) if shadows.has_template(key)), None)
-
-        def build(url: URL) -> None:
-            if base is None and prelude:
-                run_script(url, prelude)
-            if upto is not None:
-                runner.upgrade([chain.directory], upto, Options(url, shadow=True))
-
-        shadows.make_template(wanted, build, base=base)
-    with shadows.clone(wanted) as url:
+    if not keys and prelude:
+        keys = [_key(prelude, chain, None)]
+    with ExitStack() as stack:
+        for last in (False, False, True):
+            try:
+                if keys:
+                    _ensure_template(shadows, chain, upto, keys, prelude)
+                url = stack.enter_context(shadows.clone(keys[-1] if keys else None))
+                break
+            except TemplateGoneError:
+                if last:
+                    raise
         yield url
+
+
+def keep_clone(shadows: ShadowServer, chain: Chain, url: URL) -> None:
+    """Keep a clone on which `chain` has been applied up to its head: the next replay of that chain is spared."""
+    shadows.keep(url, _key(_prelude(chain.directory.with_name(SHADOW_SQL)), chain, chain.head))
 
 
 def chain_facts(url: URL) -> Facts:
@@ -69,15 +70,14 @@ def user_schemas(connection: Connection) -> Sequence[str]:
     return connection.exec_driver_sql(_USER_SCHEMAS).scalars().all()
 
 
-def desired_facts(shadows: ShadowServer, desired: Desired) -> Facts:
-    """Return the facts that the desired schema comes to: built in an empty shadow, read, and rolled back.
+def desired_facts(shadows: ShadowServer, chain: Chain, desired: Desired) -> Facts:
+    """Return the facts that the desired schema comes to: built in front of the chain, read, and rolled back.
 
     Raises `MonarchError` when PostgreSQL refuses a declaration.
     """
-    with shadows.clone(None) as url, connect(url) as connection:
+    with chain_clone(shadows, chain, None) as url, connect(url) as connection:
         try:
-            # One round trip; without parameters the text goes to the server as it is.
-            connection.exec_driver_sql(";\n".join(ddl(desired)))
+            run_script(connection, ";\n".join(ddl(desired)))
         except exc.DBAPIError as error:
             raise MonarchError(
                 f"PostgreSQL refuses the desired schema: {str(error.orig).strip()}",
@@ -86,11 +86,31 @@ def desired_facts(shadows: ShadowServer, desired: Desired) -> Facts:
         return read_facts(connection, desired.schemas)
 
 
-def run_script(url: URL, script: str) -> None:
-    """Run a client's `shadow.sql` on a shadow. Raises `MonarchError` with PostgreSQL's message."""
+def _ensure_template(shadows: ShadowServer, chain: Chain, upto: str | None, keys: Sequence[str], prelude: str) -> None:
+    if shadows.has_template(keys[-1]):
+        return
+    base = next((key for key in reversed(keys[:-1]) if shadows.has_template(key)), None)
+
+    def build(url: URL) -> None:
+        if base is None and prelude:
+            _run_prelude(url, prelude)
+        if upto is None:
+            return
+        try:
+            runner.upgrade([chain.directory], upto, Options(url, shadow=True))
+        except MonarchError as error:
+            raise MonarchError(
+                f"The chain cannot be replayed on a shadow database. {error.message}",
+                remedy=f"Correct that revision; roles or extensions that it needs belong in {SHADOW_SQL}.",
+            ) from None
+
+    shadows.make_template(keys[-1], build, base=base)
+
+
+def _run_prelude(url: URL, script: str) -> None:
     with connect(url) as connection:
         try:
-            connection.exec_driver_sql(script)
+            run_script(connection, script)
             connection.commit()
         except exc.DBAPIError as error:
             raise MonarchError(

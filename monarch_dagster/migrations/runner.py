@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import URL, exc
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.migrations.environment import ATTRIBUTE, VERSION_SCHEMA, Options
-from monarch_dagster.postgres.engines import connect
+from monarch_dagster.migrations.environment import ATTRIBUTE, NOTE, VERSION_SCHEMA, Options
+from monarch_dagster.postgres.engines import reading
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SCRIPT_LOCATION = Path(__file__).with_name("alembic")
 # Alembic's context is a module-wide proxy.
 _ALEMBIC = threading.Lock()
+_NOT_A_REVISION = ("site-packages", "<frozen", str(Path(__file__).parents[1]))
 
 
 def upgrade(versions: Sequence[Path], to: str, options: Options) -> None:
@@ -59,9 +60,9 @@ def upgrade_sql(versions: Sequence[Path], start: str | None, to: str, options: O
 def read_versions(url: URL) -> tuple[str, ...]:
     """Return what `alembic.alembic_version` holds: nothing for a database that was never migrated, one row usually.
 
-    Raises `MonarchError` when the database cannot be reached.
+    Raises `MonarchError` when the database cannot be reached or read.
     """
-    with connect(url) as connection:
+    with reading(url) as connection:
         table = f"{VERSION_SCHEMA}.alembic_version"
         if connection.exec_driver_sql("SELECT to_regclass(%s)", (table,)).scalar_one() is None:
             return ()
@@ -110,15 +111,23 @@ def _failed(error: exc.DBAPIError) -> MonarchError:
     reason = str(error.orig).strip()
     statement = " ".join((error.statement or "").split())
     shown = f"\n  in: {statement[:300]}{' …' if len(statement) > 300 else ''}" if statement else ""
+    where = f" {note}, which was rolled back" if (note := _note(error)) else ""
     return MonarchError(
-        f"PostgreSQL refused a statement; that revision was rolled back: {reason}{shown}",
+        f"PostgreSQL refused a statement{where}: {reason}{shown}",
         remedy="Revisions before it stay applied. Correct the cause, then run again: it goes on where it stopped.",
     )
 
 
 def _broken(error: Exception) -> MonarchError:
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not any(place in frame.filename for place in _NOT_A_REVISION)]
+    place = (own or frames)[-1]
+    where = f" {note}" if (note := _note(error)) else ""
     return MonarchError(
-        f"A revision could not be run: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})",
+        f"The code{where} failed: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})",
         remedy="Correct the revision; it was rolled back, and revisions before it stay applied.",
     )
+
+
+def _note(error: Exception) -> str:
+    return next((note for note in getattr(error, "__notes__", ()) if note.startswith(NOTE)), "")

@@ -12,7 +12,7 @@ from monarch_dagster.migrations.apply import database_revision
 from monarch_dagster.migrations.chain import Chain, Revision, load_chain
 from monarch_dagster.migrations.generate import sources_covered
 from monarch_dagster.migrations.replay import chain_clone, chain_facts
-from monarch_dagster.postgres.engines import connect, server_major
+from monarch_dagster.postgres.engines import reading, server_major
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.salesforce.object_meta import ObjectMeta, digest, read_object_meta
 from monarch_dagster.schema.desired import Sources
@@ -101,7 +101,7 @@ def find_drift(
     """
     if revision is None:
         return (), ()
-    with connect(target) as connection:
+    with reading(target) as connection:
         major = server_major(connection)
         if major != shadows.major:
             detail = (

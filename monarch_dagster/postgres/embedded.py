@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import time
 import warnings
@@ -99,17 +100,23 @@ class EmbeddedCluster:
             )
 
     def _running_socket(self) -> str | None:
-        """Return the socket folder of a server that answers, None where none does.
+        """Return the socket folder of the running server once it answers, None where none runs.
 
-        A pid file alone proves nothing: after a reboot its number may be another process's.
+        A pid file alone proves nothing: after a reboot its number may be another process's. A socket that somebody
+        listens on does, also while the server recovers from a crash or has no connection to spare.
         """
         try:
             lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        if len(lines) > 4 and _answers(lines[4].strip()):
-            return lines[4].strip()
-        return None
+        if len(lines) < 5 or not _listens(Path(lines[4].strip()) / f".s.PGSQL.{lines[3].strip()}"):
+            return None
+        deadline = time.monotonic() + START_SECONDS
+        while (refusal := _refusal(lines[4].strip())) is not None:
+            if time.monotonic() > deadline:
+                raise self._failed(f"it runs, but refuses connections: {refusal}")
+            time.sleep(0.1)
+        return lines[4].strip()
 
     def _start(self) -> str:
         server = self._server()
@@ -126,13 +133,13 @@ class EmbeddedCluster:
         except subprocess.TimeoutExpired:
             pass  # pg_ctl waits 10 s; recovery after a crash can take longer
         except (subprocess.CalledProcessError, OSError) as error:
-            raise self._failed(error) from None
+            raise self._failed(self._log_tail() or str(error)) from None
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if socket_dir := self._running_socket():
                 return socket_dir
             time.sleep(0.1)
-        raise self._failed(None)
+        raise self._failed(self._log_tail() or f"no answer within {START_SECONDS} seconds")
 
     def _server(self) -> Any:
         with warnings.catch_warnings():
@@ -146,7 +153,7 @@ class EmbeddedCluster:
             except subprocess.CalledProcessError as error:
                 # As root it adds the system user that PostgreSQL runs as; another process may be adding it too.
                 if last:
-                    raise self._failed(error) from None
+                    raise self._failed(str(error)) from None
                 time.sleep(1)
             except RuntimeError as error:
                 raise MonarchError(
@@ -155,10 +162,11 @@ class EmbeddedCluster:
                 ) from None
         raise AssertionError("unreachable")
 
-    def _failed(self, error: Exception | None) -> MonarchError:
+    def _log_tail(self) -> str:
         log = self.data_dir / "log"
-        tail = " ".join(log.read_text(errors="replace").splitlines()[-3:]) if log.exists() else ""
-        reason = tail or (str(error) if error else f"no answer within {START_SECONDS} seconds")
+        return " ".join(log.read_text(errors="replace").splitlines()[-3:]) if log.exists() else ""
+
+    def _failed(self, reason: str) -> MonarchError:
         return MonarchError(
             f"The embedded PostgreSQL in {self.data_dir} did not start: {reason}",
             remedy="See the log beside its data, or set MONARCH_DATABASE_URL to a server of your own.",
@@ -187,14 +195,25 @@ def _socket_url(socket_dir: str, database: str) -> URL:
     return URL.create(DRIVER, username="postgres", database=database, query={"host": socket_dir})
 
 
-def _answers(socket_dir: str) -> bool:
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _refusal(socket_dir: str) -> str | None:
+    """Return why the server takes no connection now, None where it does."""
     import psycopg
 
     try:
         psycopg.connect(host=socket_dir, user="postgres", dbname="postgres", connect_timeout=5).close()
-    except psycopg.OperationalError:
-        return False
-    return True
+    except psycopg.OperationalError as error:
+        return str(error).strip()
+    return None
 
 
 def _ensure_database(socket_dir: str, database: str) -> None:

@@ -69,9 +69,32 @@ def connect(url: URL, *, autocommit: bool = False) -> Iterator[Connection]:
         engine.dispose()
 
 
+@contextmanager
+def reading(url: URL) -> Iterator[Connection]:
+    """Open one connection to `url` to look at what is there; whatever PostgreSQL refuses is a `MonarchError`."""
+    with connect(url) as connection:
+        try:
+            yield connection
+        except exc.DBAPIError as error:
+            raise MonarchError(
+                f"The database {display(url)} could not be read: {first_line(error)}",
+                remedy="Check that the role may read the managed schemas and the schema alembic.",
+            ) from None
+
+
+def run_script(connection: Connection, script: str) -> None:
+    """Run any number of statements in one round trip, word for word: no parameters, so a percent sign is just that."""
+    connection.exec_driver_sql(script, execution_options={"no_parameters": True})
+
+
+def first_line(error: exc.DBAPIError) -> str:
+    """Return the first line of what PostgreSQL said; hints and positions follow it."""
+    return (str(error.orig).strip().splitlines() or ["no reason given"])[0]
+
+
 def unreachable(url: URL, error: exc.DBAPIError) -> MonarchError:
     """Return the error that says which database could not be opened and why, in PostgreSQL's own first line."""
-    reason = (str(error.orig).strip().splitlines() or ["no reason given"])[0]
+    reason = first_line(error)
     if url.password:
         reason = reason.replace(str(url.password), "***")
     return MonarchError(

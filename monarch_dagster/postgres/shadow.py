@@ -9,19 +9,24 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from sqlalchemy import URL, Connection, exc
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.postgres.engines import connect, display, server_major
+from monarch_dagster.postgres.engines import connect, display, first_line, server_major
 
 TEMPLATE_PREFIX = "monarch_template_"
 CLONE_PREFIX = "monarch_clone_"
 KEPT_TEMPLATES = 12
 STALE_SECONDS = 3600
+NO_DATABASE = "3D000"  # invalid_catalog_name
+
+
+class TemplateGoneError(MonarchError):
+    """The template was there a moment ago; another process has pruned it."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +58,22 @@ class ShadowServer:
                 return
             with self._database(connection, base) as (building, url):
                 build(url)
-                connection.exec_driver_sql(f'ALTER DATABASE "{building}" WITH is_template true allow_connections false')
-                try:
-                    connection.exec_driver_sql(f'ALTER DATABASE "{building}" RENAME TO "{name}"')
-                except (exc.IntegrityError, exc.ProgrammingError):
-                    # Another process was first with the same content.
-                    connection.exec_driver_sql(f'ALTER DATABASE "{building}" WITH is_template false')
+                _become_template(connection, building, name)
+            _prune(connection)
+
+    def keep(self, clone: URL, key: str) -> None:
+        """Make `clone` itself the template for `key`, where there is none yet and nobody is connected to it."""
+        # It saves a replay and nothing depends on it.
+        with connect(self.url, autocommit=True) as connection, suppress(exc.DBAPIError):
+            _become_template(connection, str(clone.database), TEMPLATE_PREFIX + key)
             _prune(connection)
 
     @contextmanager
     def clone(self, key: str | None) -> Iterator[URL]:
-        """Give the URL of a clone of the template for `key` (None: an empty database); it is dropped at the end."""
+        """Give the URL of a clone of the template for `key` (None: an empty database); it is dropped at the end.
+
+        Raises `TemplateGoneError` where there is no such template.
+        """
         with connect(self.url, autocommit=True) as connection, self._database(connection, key) as (_, url):
             yield url
 
@@ -76,8 +86,9 @@ class ShadowServer:
         try:
             connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE "{source}"{strategy}')
         except exc.DBAPIError as error:
-            raise MonarchError(
-                f"No shadow database could be made on {display(self.url)}: {str(error.orig).strip().splitlines()[0]}",
+            gone = base is not None and getattr(error.orig, "sqlstate", None) == NO_DATABASE
+            raise (TemplateGoneError if gone else MonarchError)(
+                f"No shadow database could be made on {display(self.url)}: {first_line(error)}",
                 remedy="MONARCH_SHADOW_URL needs a role with CREATEDB on a server with room; unset it for the "
                 "embedded server.",
             ) from None
@@ -90,6 +101,16 @@ class ShadowServer:
 
 def _exists(connection: Connection, name: str) -> bool:
     return connection.exec_driver_sql("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).first() is not None
+
+
+def _become_template(connection: Connection, database: str, name: str) -> None:
+    # A connection to a template makes its cloning wait and fail.
+    connection.exec_driver_sql(f'ALTER DATABASE "{database}" WITH is_template true allow_connections false')
+    try:
+        connection.exec_driver_sql(f'ALTER DATABASE "{database}" RENAME TO "{name}"')
+    except (exc.IntegrityError, exc.ProgrammingError):
+        # Another process was first with the same content.
+        connection.exec_driver_sql(f'ALTER DATABASE "{database}" WITH is_template false')
 
 
 def _prune(connection: Connection) -> None:

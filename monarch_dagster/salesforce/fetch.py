@@ -1,6 +1,6 @@
-"""From an org to `object_meta.json`: select, describe, project, fold in.
+"""From an org to `object_meta.json`: select, describe, project, and have it folded in.
 
-The decisions are pure functions; `fetch_object_meta` alone talks to the org and the disk.
+The decisions are pure functions, here and in `merge`; `fetch_object_meta` alone talks to the org and the disk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from pydantic import ValidationError
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.client import DEFAULT_API_VERSION, Described, SalesforceOrg
+from monarch_dagster.salesforce.merge import MergeResult, merge_fetch
 from monarch_dagster.salesforce.object_meta import (
+    API_NAME,
     Field,
     Object,
     ObjectMeta,
@@ -29,19 +31,7 @@ from monarch_dagster.salesforce.object_meta import (
 log = logging.getLogger(__name__)
 
 FIELD_KEYS = frozenset(Field.model_fields) - {"missing", "choices"}
-_VERSION = re.compile(r"^\d{2,3}\.0$")
-
-
-@dataclass(frozen=True)
-class MergeResult:
-    """The metadata after a fetch, and what the fetch changed in it; names are `Object` or `Object.Field`."""
-
-    meta: ObjectMeta
-    objects_added: tuple[str, ...] = ()
-    fields_added: tuple[str, ...] = ()
-    fields_changed: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    returned: tuple[str, ...] = ()
+_VERSION = re.compile(r"[0-9]{2,3}\.0")
 
 
 @dataclass(frozen=True)
@@ -58,19 +48,32 @@ def select_objects(entries: Iterable[Mapping[str, Any]], selection: Selection) -
     """Choose among describeGlobal's entries; return the names to describe, sorted, and why others are left out.
 
     By flags, since lists of names age: an object is mirrored when it can be queried and retrieved and is not
-    deprecated.
+    deprecated. Raises `MonarchError` for a name that is no API name, or stands twice.
     """
     chosen: list[str] = []
+    seen: set[str] = set()
     left_out: dict[str, str] = {}
     for entry in entries:
         name = str(entry["name"])
-        if not _matches(name, selection.include) or _matches(name, selection.exclude):
+        if not is_selected(name, selection):
             continue
+        if not API_NAME.fullmatch(name) or name.lower() in seen:
+            reason = "stands twice" if API_NAME.fullmatch(name) else "is not an API name"
+            raise MonarchError(
+                f"The org lists an object {name[:80]!r}, which {reason}. Nothing was changed.",
+                remedy='Exclude it ("selection" → "exclude" in object_meta.json) or report it.',
+            )
+        seen.add(name.lower())
         if reason := _unfit(entry):
             left_out[name] = reason
         else:
             chosen.append(name)
     return sorted(chosen), left_out
+
+
+def is_selected(name: str, selection: Selection) -> bool:
+    """Say whether the patterns take the object of that name."""
+    return _matches(name, selection.include) and not _matches(name, selection.exclude)
 
 
 def project(describe: Mapping[str, Any], name: str) -> Object | None:
@@ -90,59 +93,10 @@ def project(describe: Mapping[str, Any], name: str) -> Object | None:
             label=describe.get("label") or "",
             custom=describe.get("custom") or False,
             customSetting=describe.get("customSetting") or False,
-            fields=tuple(sorted((_project_field(item) for item in fields), key=lambda item: item.name)),
+            fields=tuple(sorted((_project_field(item, name) for item in fields), key=lambda item: item.name)),
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise _bad_describe(name, f"{place}: {first['msg']}, found {str(first.get('input'))[:80]!r}") from None
-
-
-def merge_fetch(
-    stored: ObjectMeta, fetched: Mapping[str, Object], expected: Iterable[str], *, api_version: str, org_id: str
-) -> MergeResult:
-    """Fold a fetch into the stored metadata; what the fetch lacks is kept and marked missing (DESIGN rule 1).
-
-    `fetched` holds the objects that were read, `expected` the names of stored objects that this fetch would have shown
-    were they there; stored objects that are in neither stay as they are. A person's choices are kept.
-    """
-    objects = dict(stored.objects)
-    added: list[str] = []
-    fields_added: list[str] = []
-    changed: list[str] = []
-    missing: list[str] = []
-    returned: list[str] = []
-    for name, new in sorted(fetched.items()):
-        old = objects.get(name)
-        if old is None:
-            objects[name] = new
-            added.append(name)
-            continue
-        if old.missing:
-            returned.append(name)
-        old_fields = {item.name: item for item in old.fields}
-        merged: list[Field] = []
-        for item in new.fields:
-            before = old_fields.pop(item.name, None)
-            kept = item if before is None else item.model_copy(update={"choices": before.choices})
-            merged.append(kept)
-            if before is None:
-                fields_added.append(f"{name}.{item.name}")
-            elif before.missing:
-                returned.append(f"{name}.{item.name}")
-            elif before != kept:
-                changed.append(f"{name}.{item.name}")
-        for gone in old_fields.values():
-            merged.append(gone.model_copy(update={"missing": True}))
-            if not gone.missing:
-                missing.append(f"{name}.{gone.name}")
-        objects[name] = new.model_copy(update={"fields": tuple(sorted(merged, key=lambda item: item.name))})
-    for name in sorted(set(expected) & set(stored.objects) - set(fetched)):
-        if not objects[name].missing:
-            missing.append(name)
-        objects[name] = objects[name].model_copy(update={"missing": True})
-    meta = stored.model_copy(update={"objects": objects, "api_version": api_version, "org_id": org_id})
-    return MergeResult(meta, *(tuple(sorted(names)) for names in (added, fields_added, changed, missing, returned)))
+        raise _bad_describe(name, _first_reason(error)) from None
 
 
 def fetch_object_meta(path: Path, org: SalesforceOrg, *, objects: Sequence[str] = ()) -> FetchResult:
@@ -157,13 +111,16 @@ def fetch_object_meta(path: Path, org: SalesforceOrg, *, objects: Sequence[str] 
             f"{path} holds the metadata of org {stored.org_id}, but the login leads to org {org_id}.",
             remedy="Check the SALESFORCE_* variables; for another org use another MONARCH_SCHEMA_DIR.",
         )
-    chosen, left_out = select_objects(org.describe_global(), stored.selection)
+    selection = stored.selection
+    chosen, left_out = select_objects(org.describe_global(), selection)
     names = _narrow(chosen, left_out, objects)
     if not names:
         raise MonarchError(
             f"The org shows no object that fits the selection ({len(left_out)} do not fit for other reasons).",
             remedy=f'Check "selection" in {path} and the permissions of the Salesforce user; nothing was changed.',
         )
+    if objects:
+        left_out = {}
     fetched: dict[str, Object] = {}
     unread: set[str] = set()
     for done, described in enumerate(org.describe(names), 1):
@@ -174,11 +131,13 @@ def fetch_object_meta(path: Path, org: SalesforceOrg, *, objects: Sequence[str] 
             log.info("Described %d of %d objects", done, len(names), extra={"progress": (done, len(names))})
     if not fetched:
         raise MonarchError(
-            f"None of {len(names)} objects could be read; the first reason: {next(iter(left_out.values()))}.",
+            f"None of {len(names)} objects could be read; the first: {names[0]} {left_out[names[0]]}.",
             remedy="Check the permissions of the Salesforce user; nothing was changed.",
         )
-    expected = set(objects or _selected(stored)) - unread
-    merge = merge_fetch(stored, fetched, expected, api_version=org.api_version, org_id=org_id)
+    # Read again: describing takes its time, and a person may have edited the file meanwhile.
+    stored = read_object_meta(path) or ObjectMeta(selection=selection)
+    expected = names if objects else [name for name in stored.objects if is_selected(name, selection)]
+    merge = merge_fetch(stored, fetched, set(expected) - unread, api_version=org.api_version, org_id=org_id)
     return FetchResult(merge, left_out, write_object_meta(path, merge.meta), len(fetched))
 
 
@@ -186,14 +145,20 @@ def fetch_from(variables: Mapping[str, str], path: Path, *, objects: Sequence[st
     """Log in with the `SALESFORCE_*` variables that are set, and fetch into the file at `path`.
 
     The API version is the one that the file pins, until `SALESFORCE_API_VERSION` names a higher one. Raises
-    `MonarchError` as `fetch_object_meta` does, and for a lower version: it would show less.
+    `MonarchError` as `fetch_object_meta` does, and for a lower version, which would show less.
     """
     stored = read_object_meta(path) or ObjectMeta()
     asked = variables.get("SALESFORCE_API_VERSION", "")
-    if not _VERSION.match(asked or DEFAULT_API_VERSION):
+    if not _VERSION.fullmatch(asked or DEFAULT_API_VERSION):
         raise MonarchError(
             f"SALESFORCE_API_VERSION is {asked!r}, expected a version such as {DEFAULT_API_VERSION}.",
             remedy="Correct it, or unset it to use the version that object_meta.json pins.",
+        )
+    if objects and asked and stored.api_version not in ("", asked):
+        raise MonarchError(
+            f"{path} was fetched with API version {stored.api_version}; SALESFORCE_API_VERSION asks for {asked}, which "
+            "may change every object.",
+            remedy="Fetch all objects, or unset SALESFORCE_API_VERSION.",
         )
     if asked and stored.api_version and float(asked) < float(stored.api_version):
         raise MonarchError(
@@ -232,11 +197,6 @@ def _narrow(chosen: Sequence[str], left_out: Mapping[str, str], objects: Sequenc
     return sorted({by_lower[name.lower()] for name in objects})
 
 
-def _selected(stored: ObjectMeta) -> list[str]:
-    include, exclude = stored.selection.include, stored.selection.exclude
-    return [name for name in stored.objects if _matches(name, include) and not _matches(name, exclude)]
-
-
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
@@ -249,8 +209,21 @@ def _unfit(entry: Mapping[str, Any]) -> str:
     return "" if entry.get("retrieveable") else "cannot be retrieved"
 
 
-def _project_field(item: Mapping[str, Any]) -> Field:
-    return Field.model_validate({key: item[key] for key in FIELD_KEYS if item.get(key)} | {"name": item.get("name")})
+def _project_field(item: Mapping[str, Any], object_name: str) -> Field:
+    try:
+        return Field.model_validate(
+            {key: item[key] for key in FIELD_KEYS if item.get(key)} | {"name": item.get("name")}
+        )
+    except ValidationError as error:
+        raise _bad_describe(object_name, f"field {str(item.get('name'))[:80]!r}: {_first_reason(error)}") from None
+
+
+def _first_reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    found = first["input"]
+    shown = f", found {str(found)[:80]!r}" if isinstance(found, str | int | float) else ""
+    return f"{place}: {first['msg']}{shown}" if place else first["msg"].removeprefix("Value error, ")
 
 
 def _bad_describe(name: str, reason: str) -> MonarchError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,7 +24,12 @@ FILE_NAME = "object_meta.json"
 SCHEMA_FILE_NAME = "object_meta.schema.json"
 SHOWN_ERRORS = 5
 
-ApiName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=255)]
+API_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,254}")
+ApiName = Annotated[str, StringConstraints(pattern=f"^{API_NAME.pattern}$")]
+# Written as JSON escapes: what an editor or a diff does not show, or shows elsewhere, and halves of characters.
+_HIDDEN = re.compile("[\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
+# Longer than any that Salesforce has; a file of labels stays one that people can read.
+Label = Annotated[str, StringConstraints(max_length=1000)]
 
 
 class _Model(BaseModel):
@@ -43,9 +49,9 @@ class Field(_Model):
     """
 
     name: ApiName
-    label: str = ""
+    label: Label = ""
     type: str = Key(default="", description="Salesforce's field type; an unknown one becomes text.")
-    length: int = Key(default=0, ge=0, le=10_485_760)
+    length: int = Key(default=0, ge=0, le=2**31 - 1)
     precision: int = Key(default=0, ge=-1000, le=1000)
     scale: int = Key(default=0, ge=-1000, le=1000)
     digits: int = Key(default=0, ge=0, le=1000)
@@ -62,7 +68,7 @@ class Field(_Model):
 class Object(_Model):
     """One object, keyed by its API name in the file."""
 
-    label: str = ""
+    label: Label = ""
     custom: bool = False
     customSetting: bool = False  # noqa: N815
     missing: bool = Key(default=False, description="The last fetch did not show it; its table stays.")
@@ -87,7 +93,9 @@ class ObjectMeta(_Model):
 
     schema_: str = Key(default=f"./{SCHEMA_FILE_NAME}", alias="$schema")
     provider: Literal["salesforce"] = "salesforce"
-    api_version: str = Key(default="", pattern=r"^(\d{2,3}\.\d)?$", description="Pinned: a new version changes types.")
+    api_version: str = Key(
+        default="", pattern=r"^([0-9]{2,3}\.0)?$", description="Pinned: a new version changes types."
+    )
     org_id: str = Key(default="", pattern=r"^([A-Za-z0-9]{18})?$")
     selection: Selection = Selection()
     objects: dict[ApiName, Object] = {}
@@ -116,20 +124,15 @@ def read_object_meta(path: Path) -> ObjectMeta | None:
 
     Raises `MonarchError`, naming line or key, when it is not JSON, holds unknown keys, or says a thing twice.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise MonarchError(f"{path} could not be read: {error.strerror}.", remedy="Check its permissions.") from None
-    return parse_object_meta(content, str(path))
+    content = _content(path)
+    return None if content is None else parse_object_meta(content, str(path))
 
 
 def parse_object_meta(content: bytes, where: str) -> ObjectMeta:
     """Read the file's bytes; `where` names them in messages. Raises `MonarchError` as `read_object_meta` does."""
     remedy = "Correct the file, or bring back its last good version with git; nothing was changed."
     try:
-        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_no_key_twice)
+        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_no_key_twice, parse_int=_whole_number)
         return ObjectMeta.model_validate(document)
     except UnicodeDecodeError as error:
         raise MonarchError(f"{where} is not UTF-8 text: {error.reason} at byte {error.start}.", remedy=remedy) from None
@@ -146,12 +149,11 @@ def parse_object_meta(content: bytes, where: str) -> ObjectMeta:
 
 def write_object_meta(path: Path, meta: ObjectMeta) -> bool:
     """Write the file and, beside it, its JSON Schema, where their bytes differ; return whether `path` changed."""
-    content = render_object_meta(meta)
+    content, schema = render_object_meta(meta), json_schema()
     schema_path = path.with_name(SCHEMA_FILE_NAME)
-    schema = json_schema()
-    if not schema_path.exists() or schema_path.read_bytes() != schema:
+    if _content(schema_path) != schema:
         replace_file(schema_path, schema)
-    if path.exists() and path.read_bytes() == content:
+    if _content(path) == content:
         return False
     replace_file(path, content)
     return True
@@ -164,13 +166,13 @@ def render_object_meta(meta: ObjectMeta) -> bytes:
         "provider": meta.provider,
         "api_version": meta.api_version,
         "org_id": meta.org_id,
-        "selection": meta.selection.model_dump(mode="json"),
+        "selection": meta.selection.model_dump(),
     }
     lines = ["{", *(f"  {_json(key)}: {_json(value)}," for key, value in head.items())]
     objects = sorted(meta.objects.items())
     lines.append('  "objects": {' if objects else '  "objects": {}')
     for number, (name, item) in enumerate(objects, 1):
-        described = item.model_dump(mode="json", exclude={"fields"}, exclude_defaults=True)
+        described = item.model_dump(exclude={"fields"}, exclude_defaults=True)
         lines.append(f"    {_json(name)}: {{")
         lines += [f"      {_json(key)}: {_json(value)}," for key, value in described.items()]
         fields = [_json(_compact(field)) for field in sorted(item.fields, key=lambda field: field.name)]
@@ -179,8 +181,7 @@ def render_object_meta(meta: ObjectMeta) -> bytes:
         lines += ["      ]", "    }" + ("," if number < len(objects) else "")]
     if objects:
         lines.append("  }")
-    # A lone surrogate is no text; backslashreplace writes it as the JSON escape that it came as.
-    return ("\n".join([*lines, "}"]) + "\n").encode("utf-8", "backslashreplace")
+    return ("\n".join([*lines, "}"]) + "\n").encode()
 
 
 def json_schema() -> bytes:
@@ -190,16 +191,26 @@ def json_schema() -> bytes:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of the file in hex, "" where there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+    """Return the SHA-256 of the file in hex, "" where there is none. Raises `MonarchError` when it cannot be read."""
+    content = _content(path)
+    return "" if content is None else hashlib.sha256(content).hexdigest()
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise MonarchError(f"{path} could not be read: {error.strerror}.", remedy="Check its permissions.") from None
 
 
 def _compact(field: Field) -> dict[str, Any]:
-    return field.model_dump(mode="json", exclude_defaults=True)
+    return field.model_dump(exclude_defaults=True)
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def _doubled(names: Iterable[str]) -> list[str]:
@@ -211,21 +222,30 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         counts = Counter(key for key, _ in pairs)
-        raise ValueError(f"the key {next(key for key, count in counts.items() if count > 1)!r} stands twice")
+        doubled = next(key for key, count in counts.items() if count > 1)
+        beside = ", ".join(f"{_cut(key)}: {_cut(value)}" for key, value in pairs[:4] if isinstance(value, str))
+        raise ValueError(f"the key {_cut(doubled)} stands twice" + (f" (beside {beside})" if beside else ""))
     return result
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError(f"{_cut(text)} is no number that object metadata holds")
+    return int(text)
 
 
 def _explain(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_context=False)
     lines = []
     for item in found[:SHOWN_ERRORS]:
-        place = " → ".join(str(part) for part in item["loc"]) or "the document"
-        lines.append(f"  {place}: {item['msg']}{_shown(item)}")
+        place = " → ".join(_cut(part).strip("'") for part in item["loc"])
+        shown = f" (found {_cut(item['input'])})" if isinstance(item["input"], str | int | float) else ""
+        lines.append(f"  {place or 'the document'}: {item['msg'].removeprefix('Value error, ')}{shown}")
     if len(found) > SHOWN_ERRORS:
         lines.append(f"  … and {len(found) - SHOWN_ERRORS} more")
     return "\n".join(lines)
 
 
-def _shown(item: Any) -> str:
-    value = item.get("input")
-    return f" (found {str(value)[:80]!r})" if isinstance(value, str | int | float) else ""
+def _cut(value: object) -> str:
+    """Return a value of the file as a message may show it: on one line, and not too long."""
+    return ascii(value) if len(str(value)) <= 80 else f"{str(value)[:80]!a}…"

@@ -14,6 +14,9 @@ from monarch_dagster.salesforce.object_meta import Field
 
 ID_LENGTH = 18
 LONGEST_VARCHAR = 255
+# PostgreSQL's own limits ("Character Types", "Numeric Types").
+LONGEST_DECLARED = 10_485_760
+HIGHEST_PRECISION = 1000
 INTEGER_DIGITS = 9
 COMPOUND_TYPES = frozenset({"address", "location"})
 TEXT_TYPES = frozenset(
@@ -23,8 +26,8 @@ TEXT_TYPES = frozenset(
 Type = types.TypeEngine[Any]
 
 
-def _text(length: int) -> Type:
-    return types.VARCHAR(length) if 1 <= length <= LONGEST_VARCHAR else types.TEXT()
+def _text(length: int, longest: int = LONGEST_VARCHAR) -> Type:
+    return types.VARCHAR(length) if 1 <= length <= longest else types.TEXT()
 
 
 def _number(field: Field) -> Type:
@@ -33,7 +36,7 @@ def _number(field: Field) -> Type:
 
 _BY_TYPE: dict[str, Callable[[Field], Type]] = {
     "id": lambda _: types.VARCHAR(ID_LENGTH),
-    "reference": lambda field: types.VARCHAR(field.length) if field.length > 0 else types.VARCHAR(ID_LENGTH),
+    "reference": lambda field: _text(field.length or ID_LENGTH, LONGEST_DECLARED),
     **dict.fromkeys(
         ("string", "picklist", "combobox", "email", "phone", "url", "encryptedstring"),
         lambda field: _text(field.length),
@@ -89,8 +92,9 @@ _CHOSEN: dict[str, Callable[..., Type]] = {
     "jsonb": postgresql.JSONB,
     "bytea": postgresql.BYTEA,
 }
-_PARAMETERS = {"varchar": 1, "numeric": 2}
-_TYPE_TEXT = re.compile(r"^([a-z]+(?: [a-z]+)?)(?:\((\d{1,8})(?:, ?(\d{1,4}))?\))?$")
+# The least and the greatest value of each number that a type takes.
+_PARAMETERS = {"varchar": ((1, LONGEST_DECLARED),), "numeric": ((1, HIGHEST_PRECISION), (0, HIGHEST_PRECISION))}
+_TYPE_TEXT = re.compile(r"([a-z]+(?: [a-z]+)?)(?: ?\(([0-9]{1,8})(?:, ?([0-9]{1,4}))?\))?")
 
 
 def parse_type(text: str, where: str) -> Type:
@@ -98,11 +102,13 @@ def parse_type(text: str, where: str) -> Type:
 
     Raises `MonarchError` for any other: the text would go into SQL as it stands.
     """
-    match = _TYPE_TEXT.match(text.strip().lower())
+    match = _TYPE_TEXT.fullmatch(text.strip().lower())
     name, numbers = (match[1], [int(group) for group in match.groups()[1:] if group]) if match else ("", [])
-    if name not in _CHOSEN or len(numbers) > _PARAMETERS.get(name, 0) or (name == "varchar" and numbers == [0]):
+    limits = _PARAMETERS.get(name, ())
+    within = all(least <= number <= most for number, (least, most) in zip(numbers, limits, strict=False))
+    if name not in _CHOSEN or len(numbers) > len(limits) or not within:
         raise MonarchError(
-            f"choices.column_type of {where} is {text!r}, which is not a type that Monarch writes.",
+            f"choices.column_type of {where} is {text[:80]!r}, which is not a type that Monarch writes.",
             remedy=f"Use one of: {', '.join(sorted(_CHOSEN))}; varchar(n) and numeric(precision,scale) take numbers.",
         )
     return _CHOSEN[name](*numbers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import io
 import json
 import pickle
 import pkgutil
@@ -21,15 +22,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Column, Enum, MetaData, Table, TypeDecorator
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import MetaData
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.schema.naming import check_schema_name
+from monarch_dagster.schema.plain import make_plain
 
 IMPORT_SECONDS = 120
-# What a person may say in `info=` of a table or column; anything else may not survive the way between processes.
-INFO_KEYS = frozenset({"renamed_from"})
+_CARRIED_MODULES = frozenset({"sqlalchemy", "builtins", "collections", "copyreg", "datetime", "decimal", "uuid"})
 
 
 def load_core_models(module: str, root: Path) -> MetaData:
@@ -50,8 +50,8 @@ def load_core_models(module: str, root: Path) -> MetaData:
             ) from None
         content = Path(handover.name).read_bytes()
     if done.returncode == 0:
-        metadata: MetaData = pickle.loads(content)  # noqa: S301 - written by our own process a moment ago
-        return metadata
+        # Copied once more: what types do when their table is created does not come through a pickle.
+        return unite([_Handover(io.BytesIO(content)).load()])
     try:
         failure = json.loads(content)
     except ValueError:
@@ -99,43 +99,32 @@ def unite(found: Iterable[MetaData]) -> MetaData:
     from monarch_dagster.models.base import NAMING_CONVENTION
 
     united = MetaData(naming_convention=NAMING_CONVENTION)
-    for metadata in found:
-        for table in metadata.sorted_tables:
-            if table.key in united.tables:
-                raise MonarchError(
-                    f"The table {table.key} is declared twice in the core models.",
-                    remedy="Keep one of the two; a table has one model.",
-                )
-            if table.schema is None:
-                raise MonarchError(
-                    f"The core model of table {table.name} names no schema.",
-                    remedy=f'Add __table_args__ = {{"schema": "…"}} to {table.name}.',
-                )
-            check_schema_name(table.schema, f"The schema of core table {table.name}")
-            table.to_metadata(united)
-    for table in united.tables.values():
-        _make_plain(table)
+    for table in (table for metadata in found for table in metadata.tables.values()):
+        if table.key in united.tables:
+            raise MonarchError(
+                f"The table {table.key} is declared twice in the core models.",
+                remedy="Keep one of the two; a table has one model.",
+            )
+        if table.schema is None:
+            raise MonarchError(
+                f"The core model of table {table.name} names no schema.",
+                remedy=f'Add __table_args__ = {{"schema": "…"}} to {table.name}.',
+            )
+        check_schema_name(table.schema, f"The schema of core table {table.name}")
+        table.to_metadata(united)
     return united
 
 
-def _make_plain(table: Table) -> None:
-    """Reduce a table to what its DDL needs, in types of SQLAlchemy's own, so that it can be pickled and rendered."""
-    table.info = {key: str(value) for key, value in table.info.items() if key in INFO_KEYS}
-    for column in table.columns:
-        column.default = column.onupdate = None
-        column.info = {key: str(value) for key, value in column.info.items() if key in INFO_KEYS}
-        column.type = _plain_type(column)
+class _Handover(pickle.Unpickler):
+    """Reads what the import process handed over: SQLAlchemy's own classes and plain values, no code of the models."""
 
-
-def _plain_type(column: Column[Any]) -> TypeEngine[Any]:
-    kind: TypeEngine[Any] = column.type
-    while isinstance(kind, TypeDecorator):
-        from sqlalchemy.dialects import postgresql
-
-        kind = kind.load_dialect_impl(postgresql.dialect())  # type: ignore[no-untyped-call]
-    if isinstance(kind, Enum) and kind.enum_class is not None:
-        kind = Enum(*kind.enums, name=kind.name, schema=kind.schema, native_enum=kind.native_enum)
-    return kind
+    def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] in _CARRIED_MODULES:
+            return super().find_class(module, name)
+        raise MonarchError(
+            f"The core models use {module}.{name} in what they declare, which cannot be written in a revision.",
+            remedy="Use SQLAlchemy's own constructs in indexes, constraints and table options.",
+        )
 
 
 def _modules(name: str) -> Iterator[ModuleType]:
@@ -173,13 +162,16 @@ def _collect(name: str) -> MetaData:
         raise _broken(name, error) from None
     except Exception as error:  # noqa: BLE001 - a person's module may raise anything while it is imported
         raise _broken(name, error) from None
-    metadata = unite(_metadata_in(modules))
-    if not metadata.tables:
+    found = _metadata_in(modules)
+    for table in [table for metadata in found for table in metadata.tables.values()]:
+        make_plain(table)
+    united = unite(found)
+    if not united.tables:
         raise MonarchError(
             f"The core models {name} declare no table.",
             remedy="A source that declares nothing is not a wish to drop everything: check MONARCH_CORE_MODELS.",
         )
-    return metadata
+    return united
 
 
 def _broken(name: str, error: BaseException) -> MonarchError:
@@ -199,7 +191,11 @@ def _main(name: str, handover: str) -> int:
     with tempfile.TemporaryDirectory() as empty:
         sys.pycache_prefix, sys.dont_write_bytecode = empty, True
         try:
-            content = pickle.dumps(_collect(name))
+            united = _collect(name)
+            try:
+                content = pickle.dumps(united)
+            except (pickle.PicklingError, AttributeError, TypeError) as error:
+                raise _broken(name, error) from None
         except MonarchError as error:
             Path(handover).write_text(json.dumps({"message": error.message, "remedy": error.remedy}))
             return 1

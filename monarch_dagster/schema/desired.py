@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, Table, create_mock_engine
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, Table, create_mock_engine, exc
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.object_meta import FILE_NAME, Object, ObjectMeta, digest, read_object_meta
@@ -61,6 +61,7 @@ def build_desired(sources: Sources) -> Desired:
     metadata = load_core_models(sources.core_models, sources.root)
     meta = read_object_meta(sources.object_meta_path) or ObjectMeta()
     warnings = add_provider_tables(metadata, meta, sources.provider_schema)
+    _check_references(metadata)
     schemas = tuple(sorted({str(table.schema) for table in metadata.tables.values()}))
     return Desired(metadata, schemas, warnings)
 
@@ -87,16 +88,34 @@ def add_provider_tables(metadata: MetaData, meta: ObjectMeta, schema: str) -> tu
 
 
 def ddl(desired: Desired) -> list[str]:
-    """Return the statements that build the desired schema in an empty database, in an order that works."""
-    statements = [f'CREATE SCHEMA "{name}"' for name in desired.schemas]
+    """Return the statements that build the desired schema in an empty database, in an order that works.
+
+    Raises `MonarchError` for a declaration that SQLAlchemy has no DDL for.
+    """
+    statements = [f'CREATE SCHEMA IF NOT EXISTS "{name}"' for name in desired.schemas]
 
     def record(element: Any, *_: Any, **__: Any) -> None:
         statements.append(str(element.compile(dialect=engine.dialect)).strip())
 
     # Percent signs are doubled for the driver's own parameter style, which is not in play here.
     engine = create_mock_engine("postgresql+psycopg://", record, paramstyle="named")
-    desired.metadata.create_all(engine, checkfirst=False)
+    try:
+        desired.metadata.create_all(engine, checkfirst=False)
+    except exc.SQLAlchemyError as error:
+        raise MonarchError(f"The desired schema has no DDL: {error}", remedy="Correct the model.") from None
     return statements
+
+
+def _check_references(metadata: MetaData) -> None:
+    for table in metadata.tables.values():
+        for key in table.foreign_keys:
+            try:
+                key.column  # noqa: B018 - looking it up is the check
+            except exc.SQLAlchemyError as error:
+                raise MonarchError(
+                    f"The foreign key of {table.key}.{key.parent.name} refers to nothing: {error}",
+                    remedy="Declare what it refers to, or correct the reference (schema.table.column).",
+                ) from None
 
 
 def _columns(name: str, item: Object, warnings: list[str]) -> list[Column[Any]]:

@@ -16,7 +16,7 @@ _DIGEST_LENGTH = 8
 # Columns that every table has ("System Columns"); none can be created.
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 _SCHEMA_NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
-RESERVED_SCHEMAS = frozenset({"alembic", "information_schema"})
+RESERVED_SCHEMAS = frozenset({"alembic", "information_schema", "public"})
 
 
 def shorten(name: str) -> str:

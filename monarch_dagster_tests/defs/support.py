@@ -1,0 +1,67 @@
+"""What the tests of the Dagster layer share: runs, ticks and what they report. No tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+
+from monarch_dagster.definitions import defs
+from monarch_dagster.defs.metadata import plain
+
+CHECKS = ("alembic_version_at_head", "alembic_version_precedes_next")
+
+
+def run(
+    instance: dg.DagsterInstance, job: str, config: dict[str, Any] | None = None, **tags: str
+) -> dg.ExecuteInProcessResult:
+    """Run a job of the code location to its end, as it may."""
+    return defs.resolve_job_def(job).execute_in_process(
+        run_config=config or {}, instance=instance, raise_on_error=False, tags=tags
+    )
+
+
+def materialize(
+    instance: dg.DagsterInstance, *assets: str, config: dict[str, Any] | None = None, run_id: str | None = None
+) -> dg.ExecuteInProcessResult:
+    """Materialise assets (all three by default) as the UI does it without a job, with their checks."""
+    return defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        run_id=run_id,
+        asset_selection=[dg.AssetKey(name) for name in assets] or None,
+        run_config={"ops": {name: {"config": value} for name, value in (config or {}).items()}},
+    )
+
+
+def reported(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    """Return what each asset reported, as plain values."""
+    events = result.get_asset_materialization_events()
+    return {event.materialization.asset_key.to_user_string(): plain(event.materialization.metadata) for event in events}
+
+
+def checked(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    """Return which checks ran and whether they passed."""
+    return {item.check_name: item.passed for item in result.get_asset_check_evaluations()}
+
+
+def failure(result: dg.ExecuteInProcessResult) -> dg.StepFailureData:
+    """Return what the one step that failed says."""
+    assert not result.success
+    (event,) = [event for event in result.get_step_failure_events() if event.step_failure_data.user_failure_data]
+    return event.step_failure_data
+
+
+def description(result: dg.ExecuteInProcessResult) -> str:
+    """Return the message of the one step that failed."""
+    data = failure(result).user_failure_data
+    assert data is not None
+    return str(data.description)
+
+
+def tick(instance: dg.DagsterInstance, cursor: str | None) -> SensorExecutionData:
+    """Evaluate the sensor `schema_files` once, as the daemon does."""
+    sensor = defs.resolve_sensor_def("schema_files")
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=dict(defs.resources or {})) as context:
+        return sensor.evaluate_tick(context)

@@ -1,0 +1,22 @@
+"""A small org, and a place for its object_meta.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from monarch_dagster_tests.salesforce.support import ScriptedOrg, described, scripted, text
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "schema" / "object_meta.json"
+
+
+@pytest.fixture
+def org() -> Iterator[ScriptedOrg]:
+    objects = [described("Account", text("Name"), text("Tier__c", 40)), described("Lead", text("Name"))]
+    with scripted({item["name"]: item for item in objects}) as served:
+        yield served

@@ -124,7 +124,7 @@ def _check_salesforce(values: Mapping[str, str]) -> None:
     base = urlsplit(values.get("SALESFORCE_BASE_URL", ""))
     if base.scheme == "http" and base.hostname in LOOPBACK:
         return
-    if base.scheme not in ("", "https") or (base.scheme and not base.hostname):
+    if values.get("SALESFORCE_BASE_URL") and (base.scheme != "https" or not base.hostname):
         raise MonarchError(
             "SALESFORCE_BASE_URL must be https://HOST[:PORT]; plain http goes to this machine only (127.0.0.1).",
             remedy="Correct it, or unset it to reach Salesforce itself.",

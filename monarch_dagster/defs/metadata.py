@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ Metadata = dict[str, Any]
 REVISIONS = "revisions"
 NO_ROWS = dg.MetadataValue.text("none")
 SHOWN_ROWS = 200
+LISTED_REASONS = 5
 SHOWN_SQL = 60_000
 
 
@@ -46,11 +48,15 @@ def describe_fetch(result: FetchResult) -> Metadata:
         "field changed": merge.fields_changed,
         "missing": merge.missing,
         "returned": merge.returned,
+        "relabelled": merge.relabelled,
     }
     counts = [_count(len(names), *kind.split()) for kind, names in changes.items() if names]
+    reasons = [f"{count} {reason}" for reason, count in Counter(result.left_out.values()).most_common(LISTED_REASONS)]
+    left_out = f"\n{len(result.left_out)} left out: {', '.join(reasons)}." if reasons else ""
     rows = [{"change": kind, "name": name} for kind, names in changes.items() for name in names]
     return {
-        "summary": f"{_count(result.described, 'object', 'described')}: {', '.join(counts) or 'nothing changed'}.",
+        "summary": f"{_count(result.described, 'object', 'described')}: {', '.join(counts) or 'nothing changed'}."
+        + left_out,
         "changes": _table(rows),
         "left_out": _table([{"object": name, "reason": reason} for name, reason in sorted(result.left_out.items())]),
         "described": result.described,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -68,8 +68,7 @@ def run_job(settings: Settings, name: str, config: Mapping[str, Any]) -> JobResu
     """
     from monarch_dagster.definitions import defs
 
-    # Dagster's console logger writes to stderr; people get Monarch's own lines there, and the UI has the rest.
-    with contextlib.redirect_stderr(io.StringIO()), open_instance(settings) as instance:
+    with _quiet(), open_instance(settings) as instance:
         result = defs.resolve_job_def(name).execute_in_process(
             instance=instance, run_config=dict(config), raise_on_error=False, tags={"monarch/command": name}
         )
@@ -86,6 +85,22 @@ def run_job(settings: Settings, name: str, config: Mapping[str, Any]) -> JobResu
     )
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what a run prints from the terminal; the UI shows it.
+
+    People get Monarch's own lines, not those of Dagster's console logger, and `--json` prints nothing but its object.
+    """
+    # Real files: Dagster captures what a run prints by file descriptor.
+    with (
+        Path(os.devnull).open("w") as out,
+        Path(os.devnull).open("w") as err,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        yield
+
+
 def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
     """Return what the step that failed says; without a description it is a defect, and the UI has the trace."""
     for event in result.get_step_failure_events():
@@ -96,7 +111,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
             return KeyboardInterrupt()
         if data.error is not None:
             return MonarchError(
-                f"The run {result.run_id} failed unexpectedly: {data.error.message.strip()}",
+                f"The run {result.run_id} failed unexpectedly: {(data.error.cause or data.error).message.strip()}",
                 remedy="See the run in the UI (monarch dev) for the stack trace, and report it.",
             )
     return MonarchError(f"The run {result.run_id} failed.", remedy="See the run in the UI (monarch dev).")

@@ -5,6 +5,7 @@ Adapters to Alembic's API; which relations differ is told by facts, and the orde
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ from monarch_dagster.schema.facts import Difference, column_parts
 
 PLUGINS = ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"]
 _TABLE = "table "
+_PARAMETER = re.compile(r"\\:|(?<![:\w]):(?=\w)")
 
 
 def detect(connection: Connection, metadata: MetaData, changes: Iterable[Difference]) -> list[ops.MigrateOperation]:
@@ -71,6 +73,15 @@ def _detect_in_schema(
             "autogenerate_plugins": PLUGINS,
         },
     )
+    reflect = context.impl.autogen_column_reflect
+
+    def escaped(inspector: Any, table: Any, column: dict[str, Any]) -> None:
+        reflect(inspector, table, column)  # type: ignore[no-untyped-call]
+        for place, key in ((column, "default"), (column.get("computed") or {}, "sqltext")):
+            if place.get(key):
+                place[key] = escape_parameters(place[key])
+
+    context.impl.autogen_column_reflect = escaped  # type: ignore[method-assign]
     # As an option, such a function is asked about identities too, and Alembic fails before it calls it.
     context.impl.compare_server_default = lambda _reflected, column, *_: differs(column, 1)  # type: ignore[method-assign]
     with warnings.catch_warnings():
@@ -84,6 +95,14 @@ def render_bodies(steps: Sequence[Step]) -> tuple[str, str]:
     """Return the Python text of `upgrade` and `downgrade`, indented, a paragraph a step."""
     # For a driver's parameter style SQLAlchemy doubles percent signs, which then end in expressions and defaults.
     context = MigrationContext.configure(dialect_name="postgresql", dialect_opts={"paramstyle": "named"})
+    render = context.impl.render_ddl_sql_expr
+
+    def escaped(*arguments: Any, **options: Any) -> str:
+        sql = render(*arguments, **options)
+        return sql if options.get("is_index") else escape_parameters(sql)
+
+    # Rendered, it becomes text() again, in which a colon begins a parameter; an index's becomes literal_column().
+    context.impl.render_ddl_sql_expr = escaped  # type: ignore[method-assign]
     upgrades = [_render(context, step.up) for step in steps]
     downgrades = [_render(context, step.down) for step in reversed(steps)]
     return _body(upgrades), _body(downgrades)
@@ -112,6 +131,11 @@ def render_revision(
             downgrades=downgrades,
         )
     )
+
+
+def escape_parameters(sql: str) -> str:
+    """Return `sql` so that `text()` takes it as it is: there a colon before a word begins a parameter."""
+    return _PARAMETER.sub(r"\\\g<0>", sql)
 
 
 def escape_docstring(text: str) -> str:

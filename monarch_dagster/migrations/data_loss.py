@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, exc
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.postgres.engines import run_script
 
 _COLUMNS = """
 SELECT c.oid, n.nspname, c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod)
@@ -116,14 +117,14 @@ def _stored_columns(connection: Connection) -> Columns:
 def _count(connection: Connection, loss: Loss) -> list[str]:
     """Lock the table, so that the count stays true, and tell what would be lost in it."""
     name = f"{_quote(loss.schema)}.{_quote(loss.table)}"
-    connection.exec_driver_sql(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+    run_script(connection, f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
     if loss.whole:
-        rows = connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one()
+        rows = run_script(connection, f"SELECT count(*) FROM {name}").scalar_one()
         return [f"  {loss.schema}.{loss.table}: the table with {rows:,} rows"] if rows else []
     lines = []
     columns: Sequence[str] = loss.columns
     if columns:
-        counts = connection.exec_driver_sql(f"SELECT {', '.join(f'count({_quote(c)})' for c in columns)} FROM {name}")
+        counts = run_script(connection, f"SELECT {', '.join(f'count({_quote(c)})' for c in columns)} FROM {name}")
         lines += [
             f"  {loss.schema}.{loss.table}.{column}: the column with {count:,} values"
             for column, count in zip(columns, counts.one(), strict=True)
@@ -142,9 +143,9 @@ def _count_cut(connection: Connection, table: str, column: str, type_: str) -> i
             changed = f"{column}::{type_}::text IS DISTINCT FROM {column}::text"
             if _same_scale(type_):
                 changed = f"{column}::{type_} IS DISTINCT FROM {column}"
-            return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table} WHERE {changed}").scalar_one())
+            return int(run_script(connection, f"SELECT count(*) FROM {table} WHERE {changed}").scalar_one())
     except exc.DBAPIError:
-        return int(connection.exec_driver_sql(f"SELECT count({column}) FROM {table}").scalar_one())
+        return int(run_script(connection, f"SELECT count({column}) FROM {table}").scalar_one())
 
 
 def _same_scale(type_: str) -> bool:

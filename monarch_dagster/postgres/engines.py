@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, exc, make_url
+from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, exc, make_url
 from sqlalchemy.pool import NullPool
 
 from monarch_dagster.errors import MonarchError
@@ -82,9 +82,9 @@ def reading(url: URL) -> Iterator[Connection]:
             ) from None
 
 
-def run_script(connection: Connection, script: str) -> None:
+def run_script(connection: Connection, script: str) -> CursorResult[Any]:
     """Run any number of statements in one round trip, word for word: no parameters, so a percent sign is just that."""
-    connection.exec_driver_sql(script, execution_options={"no_parameters": True})
+    return connection.exec_driver_sql(script, execution_options={"no_parameters": True})
 
 
 def first_line(error: exc.DBAPIError) -> str:

@@ -79,6 +79,10 @@ class OrgAdapter(HTTPAdapter):
         return super().send(request, timeout=timeout or TIMEOUT_SECONDS, **options)
 
 
+def _keep_token(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
 class SalesforceOrg:
     """One org, logged in."""
 
@@ -93,6 +97,7 @@ class SalesforceOrg:
         base_url = variables.get("SALESFORCE_BASE_URL", "")
         session = requests.Session()
         session.trust_env = not base_url  # a proxy of the environment does not lead to the loopback interface
+        session.auth = _keep_token  # or an entry for the host in ~/.netrc would take the token's place
         session.adapters.clear()  # no redirect leads to plain http, or around the timeout
         session.mount("https://", OrgAdapter(base_url, retries))
         # A SOAP fault, such as a wrong password, comes with status 500; asking again would lock the user out.

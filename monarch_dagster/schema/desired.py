@@ -72,8 +72,11 @@ def add_provider_tables(metadata: MetaData, meta: ObjectMeta, schema: str) -> tu
     Raises `MonarchError` where two objects or fields share a name, or a core model has the table already.
     """
     warnings: list[str] = []
+    declared: dict[str, str] = {}
     for name, item in sorted(meta.objects.items()):
         table_name = sql_name(name)
+        if (other := declared.setdefault(table_name, name)) != name:
+            raise _one_name(f"The objects {other} and {name}", f"table {table_name}")
         if f"{schema}.{table_name}" in metadata.tables:
             raise MonarchError(
                 f"The table {schema}.{table_name} of object {name} is declared by the core models too.",
@@ -118,6 +121,11 @@ def _check_references(metadata: MetaData) -> None:
                 ) from None
 
 
+def _one_name(two: str, what: str) -> MonarchError:
+    # Upper and lower case are told apart before; what is left is a name that is another one's shortened form.
+    return MonarchError(f"{two} would share the {what}.", remedy="Rename one of the two, or remove it from the file.")
+
+
 def _columns(name: str, item: Object, warnings: list[str]) -> list[Column[Any]]:
     components = {field.compoundFieldName for field in item.fields if field.compoundFieldName}
     columns: dict[str, Column[Any]] = {}
@@ -130,6 +138,8 @@ def _columns(name: str, item: Object, warnings: list[str]) -> list[Column[Any]]:
                 f"{name}.{described.name}: {column_name} is a system column of PostgreSQL; no table can have it.",
                 remedy="Remove that field from object_meta.json.",
             )
+        if column_name in columns:
+            raise _one_name(f"Two fields of {name}, one of them {described.name},", f"column {column_name}")
         kind, warning = column_type(described)
         shortened = column_name != described.name.lower()
         if warning:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     CheckConstraint,
     Column,
     Computed,
@@ -105,6 +106,8 @@ def _reduced(kind: TypeEngine[Any]) -> TypeEngine[Any]:
         if not kind.native_enum:
             return String(kind.length)
         return Enum(*kind.enums, name=kind.name, schema=kind.schema, inherit_schema=kind.inherit_schema)
+    if isinstance(kind, Boolean):
+        return Boolean()
     if isinstance(kind, ARRAY):
         array = copy.copy(kind)
         array.item_type = _reduced(kind.item_type)

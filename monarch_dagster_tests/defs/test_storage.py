@@ -20,7 +20,6 @@ import dagster as dg
 import pytest
 
 from monarch_dagster.defs.running import open_instance
-from monarch_dagster.defs.storage import MonarchStorage
 from monarch_dagster.settings import Settings
 from monarch_dagster_tests.support import Project
 
@@ -67,6 +66,12 @@ def ask(port: str, query: str, seconds: float = 90) -> Any:
             time.sleep(0.3)
 
 
+def storage_class(instance: dg.DagsterInstance) -> str:
+    data = instance.get_ref().storage_data
+    assert data is not None
+    return str(data.class_name)
+
+
 def listing(root: Path) -> set[str]:
     return {path.name for path in root.iterdir()}
 
@@ -78,9 +83,6 @@ def test_a_command_and_a_dagster_process_share_one_history(here: Project) -> Non
         assert run is not None
         assert (run.job_name, run.status) == ("setup_provider_schema", dg.DagsterRunStatus.SUCCESS)
         assert run.run_config == {"fetch": False, "generate": False}
-        storage = instance._unified_storage
-        assert isinstance(storage, MonarchStorage)
-        assert str(here.dagster_url.query["host"]) in storage.postgres_url.replace("%2F", "/")
 
 
 def test_commands_in_a_folder_below_the_root_use_the_root_s_history_and_folder(here: Project) -> None:
@@ -95,7 +97,7 @@ def test_commands_in_a_folder_below_the_root_use_the_root_s_history_and_folder(h
 def test_without_a_dagster_yaml_the_instance_is_the_same(here: Project) -> None:
     (here.root / "dagster.yaml").unlink()
     with open_instance(Settings.load()) as instance:
-        assert isinstance(instance._unified_storage, MonarchStorage)
+        assert storage_class(instance) == "MonarchStorage"
 
 
 def test_a_dagster_home_of_one_s_own_is_respected(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +105,7 @@ def test_a_dagster_home_of_one_s_own_is_respected(here: Project, monkeypatch: py
     home.mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     with open_instance(Settings.load()) as instance:
-        assert not isinstance(instance._unified_storage, MonarchStorage)
+        assert storage_class(instance) != "MonarchStorage"
 
 
 def test_with_nothing_set_it_is_on_the_embedded_server(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from monarch_dagster_tests.salesforce.support import ScriptedOrg, described, scripted, text
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("monarch", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("monarch")
 
 
 @pytest.fixture

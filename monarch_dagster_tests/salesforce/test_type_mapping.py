@@ -232,7 +232,7 @@ _choices = st.one_of(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=_types, length=_lengths, precision=_numbers, scale=_numbers, digits=_numbers, choice=_choices)
 def test_whatever_a_field_says_postgresql_takes_its_type_or_it_is_refused(
     connection: Connection, kind: str, length: int, precision: int, scale: int, digits: int, choice: str

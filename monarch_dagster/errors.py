@@ -1,4 +1,4 @@
-"""The one error a person can act on.
+"""The one error a person can act on, and its words.
 
 Everything a user can cause ends in a `MonarchError`: what was found, what was expected, what to do now. Commands print
 it without a stack trace, assets turn it into a `dagster.Failure`. No message may carry a password or a token.
@@ -18,3 +18,8 @@ class MonarchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nWhat to do: {self.remedy}" if self.remedy else self.message
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 table", "2,000 tables"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -82,6 +82,9 @@ def apply_revisions(
 
     Raises `MonarchError` where a revision fails or is refused; those before it stay applied.
     """
+    if lock_timeout_seconds < 1:
+        # PostgreSQL takes 0 as "for ever".
+        raise MonarchError("The lock timeout must be a second or more.", remedy=f"Use {LOCK_TIMEOUT_SECONDS}.")
     goal = chain.resolve(to)
     before = database_revision(chain, url)
     _check_expected(chain, before, expected_version)

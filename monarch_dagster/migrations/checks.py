@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from monarch_dagster.errors import counted
 from monarch_dagster.migrations.chain import BASE, Chain
 
 
@@ -27,7 +28,7 @@ def version_at_head(versions: Sequence[str], chain: Chain) -> Outcome:
         return Outcome(True, stored, expected)
     pending = len(chain.after(versions[0] if versions else None))
     return Outcome(
-        False, stored, expected, f"{pending} revisions are pending: review them, then `monarch run-migrations`."
+        False, stored, expected, f"{counted(pending, 'revision')} pending: review, then `monarch run-migrations`."
     )
 
 

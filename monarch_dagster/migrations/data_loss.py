@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, exc
 
-from monarch_dagster.errors import MonarchError
+from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.postgres.engines import run_script
 
 _COLUMNS = """
@@ -120,19 +120,19 @@ def _count(connection: Connection, loss: Loss) -> list[str]:
     run_script(connection, f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
     if loss.whole:
         rows = run_script(connection, f"SELECT count(*) FROM {name}").scalar_one()
-        return [f"  {loss.schema}.{loss.table}: the table with {rows:,} rows"] if rows else []
+        return [f"  {loss.schema}.{loss.table}: the table with {counted(rows, 'row')}"] if rows else []
     lines = []
     columns: Sequence[str] = loss.columns
     if columns:
         counts = run_script(connection, f"SELECT {', '.join(f'count({_quote(c)})' for c in columns)} FROM {name}")
         lines += [
-            f"  {loss.schema}.{loss.table}.{column}: the column with {count:,} values"
+            f"  {loss.schema}.{loss.table}.{column}: the column with {counted(count, 'value')}"
             for column, count in zip(columns, counts.one(), strict=True)
             if count
         ]
     for column, type_ in loss.retyped.items():
         if count := _count_cut(connection, name, _quote(column), type_):
-            lines.append(f"  {loss.schema}.{loss.table}.{column}: {count:,} values do not fit {type_}")
+            lines.append(f"  {loss.schema}.{loss.table}.{column}: {counted(count, 'value')} lost in {type_}")
     return lines
 
 

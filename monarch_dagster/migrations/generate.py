@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from monarch_dagster.errors import MonarchError
+from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.files import replace_file
 from monarch_dagster.migrations.chain import BASE, Chain, Hazard, Revision, load_chain
 from monarch_dagster.migrations.prove import check_kinds, model_changes, prove
@@ -156,11 +156,6 @@ def summarise(changes: Sequence[Difference]) -> str:
     return ", ".join(parts)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return "1 table", "2 tables"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _propose_empty(chain: Chain, message: str) -> Proposal:
     from monarch_dagster.migrations.autogenerate import render_revision
 
@@ -205,8 +200,8 @@ def _checked_sources(sources: Sources, chain: Facts) -> Desired:
     held = sorted(name for name in chain.tables() if name.startswith(f"{sources.provider_schema}."))
     if held and not sources.object_meta_path.exists():
         raise MonarchError(
-            f"There is no {sources.object_meta_path}, but the chain holds {len(held)} tables of the provider "
-            f"({', '.join(held[:3])}{', …' if len(held) > 3 else ''}).",
+            f"There is no {sources.object_meta_path}, but the chain holds {counted(len(held), 'table')} of the "
+            f"provider ({', '.join(held[:3])}{', …' if len(held) > 3 else ''}).",
             remedy="Bring it back with git, or run `monarch fetch`. A file that is missing never drops a table.",
         )
     return build_desired(sources)

@@ -84,10 +84,17 @@ def source_files(module: str, root: Path) -> list[Path]:
 
 
 def source_digest(module: str, root: Path) -> str:
-    """Return the SHA-256 of the models' files, in hex: their names and contents, never their times."""
+    """Return the SHA-256 of the models' files, in hex: their names and contents, never their times.
+
+    Raises `MonarchError` when there is no such module, or a file of it cannot be read.
+    """
     digest = hashlib.sha256()
     for path in source_files(module, root):
-        digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise MonarchError(f"{path} could not be read: {error.strerror}.", remedy="Try again.") from None
+        digest.update(f"{path.name}\0".encode() + content + b"\0")
     return digest.hexdigest()
 
 

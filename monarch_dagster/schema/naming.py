@@ -15,7 +15,7 @@ LONGEST_NAME = 63
 _DIGEST_LENGTH = 8
 # Columns that every table has ("System Columns"); none can be created.
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
-_SCHEMA_NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
+_SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 RESERVED_SCHEMAS = frozenset({"alembic", "information_schema", "public"})
 
 
@@ -37,7 +37,7 @@ def sql_name(api_name: str) -> str:
 
 def check_schema_name(name: str, where: str) -> str:
     """Return `name` where it can be a managed schema; raise `MonarchError`, naming `where` it was set, otherwise."""
-    if _SCHEMA_NAME.match(name) and name not in RESERVED_SCHEMAS and not name.startswith("pg_"):
+    if _SCHEMA_NAME.fullmatch(name) and name not in RESERVED_SCHEMAS and not name.startswith("pg_"):
         return name
     raise MonarchError(
         f"{where} is {name!r}, which cannot be the name of a schema that Monarch manages.",

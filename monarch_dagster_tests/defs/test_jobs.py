@@ -126,7 +126,7 @@ def test_stored_values_are_lost_only_by_name(here: Project, instance: dg.Dagster
     here.write_models(SMALL_MODELS)
     last = str(here.generate().head)
     message = description(run(instance, "run_migrations"))
-    assert "landing.memo: the table with 1 rows" in message
+    assert "landing.memo: the table with 1 row" in message
     assert last in message
     assert here.execute("SELECT body FROM landing.memo") == [("kept",)]
     assert run(instance, "run_migrations", {"allow_data_loss": [last]}).success

@@ -104,7 +104,7 @@ def test_a_missing_object_meta_is_not_an_empty_one(project: Project) -> None:
     project.write_meta(account(Name=NAME))
     project.generate()
     project.sources.object_meta_path.unlink()
-    with pytest.raises(MonarchError, match=r"There is no .*object_meta\.json, but the chain holds 1 tables"):
+    with pytest.raises(MonarchError, match=r"There is no .*object_meta\.json, but the chain holds 1 table"):
         project.generate()
 
 

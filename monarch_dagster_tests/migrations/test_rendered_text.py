@@ -68,7 +68,9 @@ def test_the_file_holds_the_same_code_whatever_the_message_says(message: str) ->
 
     given_text = rendered(message, [])
     assert code(given_text) == code(rendered("plain", []))
-    assert given_text.isprintable() or set(given_text) - {"\n"} <= {c for c in given_text if c.isprintable() or c == "\n"}
+    assert given_text.isprintable() or set(given_text) - {"\n"} <= {
+        c for c in given_text if c.isprintable() or c == "\n"
+    }
 
 
 @given(sql=st.text(alphabet=":a1\\' %", max_size=12).filter(lambda text: "\\::" not in text))

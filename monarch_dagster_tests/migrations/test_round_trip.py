@@ -149,7 +149,7 @@ def test_plain_alembic_takes_the_lock_and_refuses_data_loss_without_a_name(proje
     alembic.run("upgrade", "r1")
     project.execute("INSERT INTO t VALUES (1, 2)")
     refused = alembic.run("upgrade", "head", code=255)
-    assert "public.t.a: the column with 1 values" in refused
+    assert "public.t.a: the column with 1 value" in refused
     assert "-x allow_data_loss=r2" in refused
     alembic.run("-x", "allow_data_loss=r2", "-x", "allow_data_loss=r3", "upgrade", "head")
     assert project.execute("SELECT version_num FROM alembic.alembic_version") == [("r3",)]

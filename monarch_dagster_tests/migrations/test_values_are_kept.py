@@ -30,7 +30,7 @@ def pending_drop(project: Project) -> str:
 
 def test_a_column_with_values_is_dropped_only_by_name_and_the_refusal_counts_them(filled: Project) -> None:
     revision = pending_drop(filled)
-    with pytest.raises(MonarchError, match=r"salesforce\.account\.tier__c: the column with 1 values") as refusal:
+    with pytest.raises(MonarchError, match=r"salesforce\.account\.tier__c: the column with 1 value") as refusal:
         filled.apply()
     assert revision in refusal.value.remedy
     assert filled.execute("SELECT tier__c FROM salesforce.account") == [("gold",)]
@@ -47,7 +47,7 @@ def test_a_column_without_a_value_holds_nothing(filled: Project) -> None:
 
 def test_reverting_is_guarded_alike_and_a_range_approves_each_revision_in_it(filled: Project) -> None:
     head = filled.chain().head
-    with pytest.raises(MonarchError, match=r"salesforce\.account: the table with 1 rows"):
+    with pytest.raises(MonarchError, match=r"salesforce\.account: the table with 1 row"):
         filled.revert("base")
     assert filled.execute("SELECT count(*) FROM salesforce.account") == [(1,)]
     filled.revert("base", allow_data_loss=[f"{head}:base"])
@@ -56,7 +56,7 @@ def test_reverting_is_guarded_alike_and_a_range_approves_each_revision_in_it(fil
 
 def test_a_statement_written_by_hand_is_seen_by_its_effect(filled: Project) -> None:
     revision_file(filled, "bbbb", filled.chain().head, "op.execute('DROP TABLE salesforce.account')")
-    with pytest.raises(MonarchError, match=r"salesforce\.account: the table with 1 rows"):
+    with pytest.raises(MonarchError, match=r"salesforce\.account: the table with 1 row"):
         filled.apply()
     assert filled.execute("SELECT count(*) FROM salesforce.account") == [(1,)]
 
@@ -77,6 +77,6 @@ def test_a_type_that_cuts_values_is_refused_and_one_that_keeps_them_is_not(
     if not lost:
         filled.apply()
         return
-    with pytest.raises(MonarchError, match=r"1 values do not fit"):
+    with pytest.raises(MonarchError, match=r"1 value lost in"):
         filled.apply()
     assert filled.execute("SELECT tier__c, amount__c::text FROM salesforce.account") == [("gold", "1.2345")]

@@ -43,7 +43,7 @@ class Terminal:
         """Print the first rows as a table on stdout, and how many more there are; nothing where there are none."""
         if not rows:
             return
-        more = f"… and {len(rows) - SHOWN_ROWS} more (--json has all)" if len(rows) > SHOWN_ROWS else None
+        more = f"… and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else None
         table = Table(
             title=title, title_justify="left", title_style="bold", border_style="dim", style=style, caption=more
         )
@@ -87,7 +87,7 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
     terminal.result(f"database   {found['database_revision'] or 'base'}")
     terminal.result(f"head       {heads}")
     terminal.result(f"pending    {len(found['pending'])}")
-    terminal.result(f"sources    {'covered by the revisions' if found['sources_covered'] else 'not covered'}")
+    terminal.result(f"sources    {'' if found['sources_covered'] else 'not yet '}covered by the revisions")
     terminal.result(f"metadata   {meta['objects']} objects, {meta['fields']} fields in {meta['path']}")
     terminal.table("Pending", [{"revision": p["revision"], "file": Path(p["path"]).name} for p in found["pending"]])
     terminal.table("Hazards", [hazard for item in found["pending"] for hazard in item["hazards"]], style="yellow")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 from sqlalchemy import URL
 
-from monarch_dagster.errors import MonarchError
+from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.chain import BASE, Chain, Revision, approved_revisions
 from monarch_dagster.migrations.environment import LOCK_TIMEOUT_SECONDS, Options
@@ -114,7 +115,8 @@ def apply_revisions(
         on_step=lambda revision, seconds: _note(applied, Applied(revision, "upgrade", seconds)),
     )
     if goal != before:
-        runner.upgrade([chain.directory], goal, options)
+        with _telling_how_far(chain, applied):
+            runner.upgrade([chain.directory], goal, options)
     after = database_revision(chain, url)
     return ApplyResult(before, after, tuple(applied), chain.after(after))
 
@@ -143,9 +145,29 @@ def revert_revisions(chain: Chain, url: URL, *, to: str, allow_data_loss: Iterab
         on_step=lambda revision, seconds: _note(applied, Applied(revision, "downgrade", seconds)),
     )
     if goal != before:
-        runner.downgrade([chain.directory], goal or BASE, options)
+        with _telling_how_far(chain, applied):
+            runner.downgrade([chain.directory], goal or BASE, options)
     after = database_revision(chain, url)
     return ApplyResult(before, after, tuple(applied), chain.after(after))
+
+
+@contextmanager
+def _telling_how_far(chain: Chain, applied: Sequence[Applied]) -> Iterator[None]:
+    """Add to an error what had run before it, and where the target stands now."""
+    try:
+        yield
+    except MonarchError as error:
+        if not applied:
+            raise
+        last = applied[-1]
+        place = chain.position(last.revision)
+        now = last.revision if last.direction == "upgrade" else chain.revisions[place].down_revision
+        verb = "applied" if last.direction == "upgrade" else "reverted"
+        raise MonarchError(
+            f"{error.message}\n{counted(len(applied), 'revision')} before it {verb}; "
+            f"the target is now at {now or BASE}.",
+            remedy=error.remedy,
+        ) from None
 
 
 def _note(applied: list[Applied], item: Applied) -> None:

@@ -15,7 +15,8 @@ from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from mako.template import Template
-from sqlalchemy import Column, Connection, MetaData
+from sqlalchemy import ClauseElement, Column, Connection, MetaData, TextClause, text
+from sqlalchemy.sql import visitors
 
 from monarch_dagster.migrations.chain import Hazard
 from monarch_dagster.migrations.operations import USING, Step
@@ -24,7 +25,8 @@ from monarch_dagster.schema.facts import Difference, column_parts
 
 PLUGINS = ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"]
 _TABLE = "table "
-_PARAMETER = re.compile(r"\\:|(?<![:\w]):(?=\w)")
+# As TextClause finds parameters and their escapes.
+_PARAMETER = re.compile(r"\\(?=:\w*(?![:\w]))|(?<![:\w\\]):(?=\w+(?!:))")
 
 
 def detect(connection: Connection, metadata: MetaData, changes: Iterable[Difference]) -> list[ops.MigrateOperation]:
@@ -73,15 +75,6 @@ def _detect_in_schema(
             "autogenerate_plugins": PLUGINS,
         },
     )
-    reflect = context.impl.autogen_column_reflect
-
-    def escaped(inspector: Any, table: Any, column: dict[str, Any]) -> None:
-        reflect(inspector, table, column)  # type: ignore[no-untyped-call]
-        for place, key in ((column, "default"), (column.get("computed") or {}, "sqltext")):
-            if place.get(key):
-                place[key] = escape_parameters(place[key])
-
-    context.impl.autogen_column_reflect = escaped  # type: ignore[method-assign]
     # As an option, such a function is asked about identities too, and Alembic fails before it calls it.
     context.impl.compare_server_default = lambda _reflected, column, *_: differs(column, 1)  # type: ignore[method-assign]
     with warnings.catch_warnings():
@@ -97,12 +90,12 @@ def render_bodies(steps: Sequence[Step]) -> tuple[str, str]:
     context = MigrationContext.configure(dialect_name="postgresql", dialect_opts={"paramstyle": "named"})
     render = context.impl.render_ddl_sql_expr
 
-    def escaped(*arguments: Any, **options: Any) -> str:
-        sql = render(*arguments, **options)
+    def escaped(clause: ClauseElement, **options: Any) -> str:
+        sql = render(visitors.cloned_traverse(clause, {}, {"textclause": _forget_parameters}), **options)
         return sql if options.get("is_index") else escape_parameters(sql)
 
     # Rendered, it becomes text() again, in which a colon begins a parameter; an index's becomes literal_column().
-    context.impl.render_ddl_sql_expr = escaped  # type: ignore[method-assign]
+    context.impl.render_ddl_sql_expr = escaped  # type: ignore[assignment, method-assign]
     upgrades = [_render(context, step.up) for step in steps]
     downgrades = [_render(context, step.down) for step in reversed(steps)]
     return _body(upgrades), _body(downgrades)
@@ -123,7 +116,7 @@ def render_revision(
     )
     return str(
         template.render(
-            doc=escape_docstring(message),
+            message=escape_docstring(message),
             up_revision=revision,
             down_revision=down_revision,
             hazards=[escape_docstring(str(hazard)) for hazard in hazards],
@@ -131,6 +124,11 @@ def render_revision(
             downgrades=downgrades,
         )
     )
+
+
+def _forget_parameters(clause: TextClause) -> None:
+    # Text that was reflected has none, even where it looks as if.
+    clause._bindparams = {}
 
 
 def escape_parameters(sql: str) -> str:
@@ -145,15 +143,29 @@ def escape_docstring(text: str) -> str:
 
 
 def _render(context: MigrationContext, operations: Sequence[ops.MigrateOperation]) -> str:
+    for item in operations:
+        if isinstance(item, ops.CreateIndexOp):
+            _settle_index(item)
     code = render_python_code(ops.UpgradeOps(ops=list(operations)), migration_context=context)
     lines = [line for line in code.splitlines() if not line.lstrip().startswith("# ### ")]
     # Alembic leaves what stands between parentheses where the call begins.
-    text = "\n".join(line if _begins(line.strip()) else f"    {line}" for line in lines).strip()
+    body = "\n".join(line if _begins(line.strip()) else f"    {line}" for line in lines).strip()
     if isinstance(operations[0], ops.AlterColumnOp) and (using := operations[0].kw.get(USING)):
-        last = text.splitlines()[-1]
+        last = body.splitlines()[-1]
         indent = " " * (len(last) - len(last.lstrip()))
-        return f"{text.removesuffix(')')},\n{indent}{USING}={using!r})"  # Alembic does not render it
-    return text
+        return f"{body.removesuffix(')')},\n{indent}{USING}={using!r})"  # Alembic does not render it
+    return body
+
+
+def _settle_index(item: ops.CreateIndexOp) -> None:
+    """Have what was reflected of an index rendered as it stands; Alembic wraps or repeats it, and hides it so."""
+    for column in item.columns:
+        # Text may be in an element of Alembic's own, which visitors do not look into.
+        for clause in (column, getattr(column, "text", None)):
+            if isinstance(clause, ClauseElement):
+                visitors.traverse(clause, {}, {"textclause": _forget_parameters})
+    if isinstance(where := item.kw.get("postgresql_where"), str):
+        item.kw["postgresql_where"] = text(escape_parameters(where))
 
 
 def _begins(line: str) -> bool:
@@ -161,4 +173,5 @@ def _begins(line: str) -> bool:
 
 
 def _body(paragraphs: Sequence[str]) -> str:
-    return "\n\n".join(f"    {paragraph}" for paragraph in paragraphs) or "    pass"
+    # The template indents the first line.
+    return "\n\n".join(f"    {paragraph}" for paragraph in paragraphs).strip() or "pass"

@@ -63,11 +63,20 @@ def migrate(context: EnvironmentContext) -> None:
         return
     from alembic.util import CommandError
 
+    _show_progress()
     try:
         _migrate(context, lambda: _plain_options(context))
     except MonarchError as error:
         # The one kind of error that plain `alembic` prints without a stack trace.
         raise CommandError(str(error)) from None
+
+
+def _show_progress() -> None:
+    """Say on stderr what a plain `alembic` runs; the stock environment has this from `alembic.ini`."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(format="%(levelname)-5.5s [%(name)s] %(message)s")
+        for name in ("alembic", "monarch_dagster"):
+            logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _migrate(context: EnvironmentContext, read_options: Callable[[], Options]) -> None:

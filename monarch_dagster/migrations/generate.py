@@ -78,6 +78,7 @@ def propose(
     Raises `MonarchError`, with nothing written, for sources or a chain that cannot be trusted, and for a difference
     that the generated operations do not remove.
     """
+    message = message.strip()
     with folder_lock(sources.schema_dir, write=not dry_run):
         chain = load_chain(sources.schema_dir)
         proposal = _propose_empty(chain, message) if empty else _propose_changes(sources, chain, shadows, message)
@@ -161,7 +162,7 @@ def _propose_empty(chain: Chain, message: str) -> Proposal:
 
     # Two empty revisions behind one head would be one and the same; the message tells them apart.
     revision = revision_id(chain.head, message, "empty")
-    body = "    pass"
+    body = "pass"
     text = render_revision(
         revision=revision, down_revision=chain.head, message=message, hazards=(), upgrades=body, downgrades=body
     )

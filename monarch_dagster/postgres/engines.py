@@ -35,6 +35,8 @@ def parse_url(text: str, variable: str) -> URL:
         raise MonarchError(found, remedy=remedy)
     if not url.database:
         raise MonarchError(f"{variable} names no database.", remedy=remedy)
+    if "@" in (url.host or ""):
+        raise MonarchError(f"{variable} has an @ in its password or user name.", remedy="Write it as %40.")
     return url.set(drivername=DRIVER)
 
 

@@ -17,124 +17,20 @@ from functools import cached_property
 
 from sqlalchemy import Connection
 
+from monarch_dagster.schema import catalog
+
 Aspects = Mapping[str, str]
 
 # What no SQLAlchemy model declares. Revisions edited by hand may add it; it is carried, never dropped.
 CARRIED_RELATIONS = ("view ", "materialized view ", "foreign table ", "function ", "domain ", "composite type ")
 CARRIED_ASPECTS = ("trigger ", "policy ", "rule ", "row security", "statistics ")
 
-_NAMESPACES = "SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = ANY(%(schemas)s)"
-
-_RELATIONS = """
-SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, obj_description(c.oid, 'pg_class'),
-       CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END,
-       CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END,
-       CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END,
-       (SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno)
-          FROM pg_inherits i WHERE i.inhrelid = c.oid),
-       c.relrowsecurity, array_to_string(c.reloptions, ', ')
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-"""
-
-_COLUMNS = """
-SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
-       pg_get_expr(d.adbin, d.adrelid),
-       CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
-       CASE WHEN (s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, s.seqcycle)
-                 <> (1, 1, 1, CASE s.seqtypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647
-                                              ELSE 9223372036854775807 END, 1, false)
-            THEN format('(start %%s increment %%s min %%s max %%s cache %%s%%s)', s.seqstart, s.seqincrement, s.seqmin,
-                        s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN ' cycle' END) END,
-       col_description(a.attrelid, a.attnum)
-FROM pg_attribute a
-JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_type t ON t.oid = a.atttypid
-LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-LEFT JOIN pg_depend i ON i.refclassid = 'pg_class'::regclass AND i.refobjid = a.attrelid AND i.refobjsubid = a.attnum
-                     AND i.classid = 'pg_class'::regclass AND i.deptype = 'i' AND a.attidentity <> ''
-LEFT JOIN pg_sequence s ON s.seqrelid = i.objid
-WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p', 'f') AND a.attnum > 0 AND NOT a.attisdropped
-"""
-
-# From 18 on NOT NULL is a constraint in the catalog (contype n); here it is an attribute of the column on every major.
-_CONSTRAINTS = """
-SELECT k.conrelid, k.conname, pg_get_constraintdef(k.oid), obj_description(k.oid, 'pg_constraint')
-FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s) AND k.contype IN ('c', 'f', 'p', 'u', 'x')
-"""
-
-_INDEXES = """
-SELECT i.indrelid, c.relname, pg_get_indexdef(i.indexrelid), i.indisvalid, obj_description(c.oid, 'pg_class')
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s)
-  AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
-"""
-
-_ATTACHED = """
-SELECT t.tgrelid, 'trigger ' || t.tgname, pg_get_triggerdef(t.oid)
-FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s) AND NOT t.tgisinternal
-UNION ALL
-SELECT p.polrelid, 'policy ' || p.polname,
-       concat_ws(' ', p.polcmd, p.polpermissive, pg_get_expr(p.polqual, p.polrelid),
-                 pg_get_expr(p.polwithcheck, p.polrelid))
-FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s)
-UNION ALL
-SELECT r.ev_class, 'rule ' || r.rulename, pg_get_ruledef(r.oid)
-FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s) AND r.rulename <> '_RETURN'
-UNION ALL
-SELECT s.stxrelid, 'statistics ' || s.stxname, pg_get_statisticsobjdef(s.oid)
-FROM pg_statistic_ext s JOIN pg_class c ON c.oid = s.stxrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s)
-"""
-
-_TYPES = """
-SELECT CASE t.typtype WHEN 'e' THEN 'enum ' WHEN 'd' THEN 'domain ' WHEN 'r' THEN 'range type '
-                      ELSE 'composite type ' END || n.nspname || '.' || t.typname,
-       CASE t.typtype WHEN 'e' THEN (SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
-                                       FROM pg_enum e WHERE e.enumtypid = t.oid)
-                      WHEN 'd' THEN concat_ws(' ', format_type(t.typbasetype, t.typtypmod), t.typdefault,
-                            CASE WHEN t.typnotnull THEN 'NOT NULL' END,
-                            (SELECT string_agg(pg_get_constraintdef(k.oid), ' ' ORDER BY k.conname)
-                               FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'))
-                      WHEN 'c' THEN (SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', '
-                                                       ORDER BY a.attnum)
-                                       FROM pg_attribute a WHERE a.attrelid = t.typrelid AND NOT a.attisdropped)
-                      ELSE '' END,
-       obj_description(t.oid, 'pg_type')
-FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
-WHERE n.nspname = ANY(%(schemas)s) AND (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c' AND c.relkind = 'c')
-"""
-
-# A sequence that an identity column owns is an attribute of that column.
-_SEQUENCES = """
-SELECT 'sequence ' || n.nspname || '.' || c.relname,
-       concat_ws(' ', format_type(s.seqtypid, NULL), 'start', s.seqstart, 'increment', s.seqincrement,
-                 'min', s.seqmin, 'max', s.seqmax, 'cache', s.seqcache, CASE WHEN s.seqcycle THEN 'cycle' END,
-                 'owned by ' || d.refobjid::regclass::text || '.' || a.attname),
-       obj_description(c.oid, 'pg_class')
-FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
-                     AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
-LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-WHERE n.nspname = ANY(%(schemas)s) AND d.deptype IS DISTINCT FROM 'i'
-"""
-
-_FUNCTIONS = """
-SELECT 'function ' || n.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
-       CASE WHEN p.prokind IN ('f', 'p', 'w') THEN pg_get_functiondef(p.oid) ELSE 'aggregate ' || p.prosrc END,
-       obj_description(p.oid, 'pg_proc')
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname = ANY(%(schemas)s)
-  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e')
-"""
-
 _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}
 _PERSISTENCE = {"p": "permanent", "u": "unlogged", "t": "temporary"}
 _IDENTITY = {"a": "GENERATED ALWAYS AS IDENTITY", "d": "GENERATED BY DEFAULT AS IDENTITY"}
+# PostgreSQL prints `x IN ('a', 'b')` of a varchar column in one form and, given that form, in another.
+_CAST_LIST = re.compile(r"\(ARRAY\[((?:'(?:[^']|'')*'::character varying(?:, )?)+)\]\)::text\[\]")
+_CAST_ITEM = re.compile(r"'(?:[^']|'')*'::character varying")
 _COLUMN_PARTS = re.compile(r"(.*?)( DEFAULT .*?| GENERATED .*?)?( NOT NULL)?", re.DOTALL)
 _GENERATED = {"s": "STORED", "v": "VIRTUAL"}
 
@@ -224,20 +120,22 @@ def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
     run("SET LOCAL search_path TO pg_catalog")
     arguments = {"schemas": list(schemas)}
     relations: dict[str, dict[str, str]] = {}
-    for name, comment in run(_NAMESPACES, arguments):
+    for name, comment in run(catalog.NAMESPACES, arguments):
         relations[f"schema {name}"] = _commented({}, comment)
     by_oid: dict[int, dict[str, str]] = {}
-    for oid, schema, name, kind, *described in run(_RELATIONS, arguments):
+    for oid, schema, name, kind, *described in run(catalog.RELATIONS, arguments):
         by_oid[oid] = relations[f"{_KINDS[kind]} {schema}.{name}"] = _relation(*described)
-    for oid, name, *defined, comment in run(_COLUMNS, arguments):
+    for oid, name, *defined, comment in run(catalog.COLUMNS, arguments):
         by_oid[oid].update(_aspect(f"column {name}", _column(*defined), comment))
-    for oid, name, definition, comment in run(_CONSTRAINTS, arguments):
-        by_oid[oid].update(_aspect(f"constraint {name}", definition, comment))
-    for oid, name, definition, valid, comment in run(_INDEXES, arguments):
-        by_oid[oid].update(_aspect(f"index {name}", definition if valid else f"{definition} INVALID", comment))
-    for oid, aspect, definition in run(_ATTACHED, arguments):
+    for oid, name, definition, comment in run(catalog.CONSTRAINTS, arguments):
+        by_oid[oid].update(_aspect(f"constraint {name}", _settled(definition), comment))
+    for oid, name, definition, valid, comment in run(catalog.INDEXES, arguments):
+        by_oid[oid].update(
+            _aspect(f"index {name}", _settled(definition) if valid else f"{definition} INVALID", comment)
+        )
+    for oid, aspect, definition in run(catalog.ATTACHED, arguments):
         by_oid[oid][aspect] = definition
-    for query in (_TYPES, _SEQUENCES, _FUNCTIONS):
+    for query in (catalog.TYPES, catalog.SEQUENCES, catalog.FUNCTIONS):
         for name, definition, comment in run(query, arguments):
             relations[name] = _commented({"definition": definition or ""}, comment)
     run("SELECT set_config('search_path', %s, true)", (path,))
@@ -288,6 +186,10 @@ def _column(
     if not_null:
         parts.append("NOT NULL")
     return " ".join(parts)
+
+
+def _settled(expression: str) -> str:
+    return _CAST_LIST.sub(lambda found: "ARRAY[" + _CAST_ITEM.sub(r"(\g<0>)::text", found[1]) + "]", expression)
 
 
 def _aspect(name: str, definition: str, comment: str | None) -> dict[str, str]:

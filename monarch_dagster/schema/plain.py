@@ -17,6 +17,7 @@ from sqlalchemy import (
     Computed,
     DefaultClause,
     Enum,
+    ForeignKeyConstraint,
     Identity,
     String,
     Table,
@@ -62,6 +63,8 @@ def make_plain(table: Table) -> None:
             if constraint._should_create_for_compiler(compiler):
                 table.append_constraint(CheckConstraint(_plain_sql(constraint.sqltext), name=constraint.name))
     for constraint in table.constraints:
+        if isinstance(constraint, ForeignKeyConstraint):
+            constraint.use_alter = False  # what comes late is the canonical order's decision
         if isinstance(constraint.name, str):
             # Final: the naming convention is for those that have none.
             constraint.name = conv(constraint.name)

@@ -1,10 +1,10 @@
-"""Data loss needs a name (DESIGN rule 8): judged on the target, by effect, in both directions."""
+"""What counts as losing stored values (DESIGN rule 8), judged by effect, whoever wrote the statement and however."""
 
 import pytest
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster_tests.migrations.support import sql, write_chain, write_revision
-from monarch_dagster_tests.support import Project, account
+from monarch_dagster_tests.support import Project
 
 TABLE = ("CREATE TABLE t (a varchar(20), n numeric(10,2), m int)", "DROP TABLE t")
 FULL = "INSERT INTO t VALUES ('abc', 1.50, 7), ('abcdef', 1.25, 8), (NULL, NULL, NULL)"
@@ -30,13 +30,19 @@ def prepared(project: Project, change: str, rows: str = FULL) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("ALTER TABLE t DROP COLUMN a, DROP COLUMN m", ["public.t.a: the column with 2", "public.t.m: the column with 2"]),
+        (
+            "ALTER TABLE t DROP COLUMN a, DROP COLUMN m",
+            ["public.t.a: the column with 2 values", "public.t.m: the column with 2 values"],
+        ),
         ("DROP TABLE t", ["public.t: the table with 3 rows"]),
         ("DO $$ BEGIN EXECUTE 'DROP TABLE ' || 't'; END $$", ["public.t: the table with 3 rows"]),
-        ("ALTER TABLE t ALTER a TYPE varchar(4) USING left(a, 4)", ["public.t.a: 1 values do not fit character var"]),
-        ("ALTER TABLE t ALTER n TYPE numeric(10,1)", ["public.t.n: 1 values do not fit numeric(10,1)"]),
-        ("ALTER TABLE t ALTER n TYPE integer", ["public.t.n: 2 values do not fit integer"]),
-        ("ALTER TABLE t ALTER a TYPE boolean USING true", ["public.t.a: 2 values do not fit boolean"]),
+        (
+            "ALTER TABLE t ALTER a TYPE varchar(4) USING left(a, 4)",
+            ["public.t.a: 1 value lost in character varying(4)"],
+        ),
+        ("ALTER TABLE t ALTER n TYPE numeric(10,1)", ["public.t.n: 1 value lost in numeric(10,1)"]),
+        ("ALTER TABLE t ALTER n TYPE integer", ["public.t.n: 2 values lost in integer"]),
+        ("ALTER TABLE t ALTER a TYPE boolean USING true", ["public.t.a: 2 values lost in boolean"]),
         ("ALTER TABLE t RENAME TO old; CREATE TABLE t (a int); DROP TABLE old", ["public.t: the table with 3 rows"]),
         ("DROP SCHEMA public CASCADE", ["public.t: the table with 3 rows"]),
     ],
@@ -46,7 +52,7 @@ def test_a_step_that_would_lose_values_is_refused_with_the_count_of_each(
 ) -> None:
     prepared(project, change)
     message = refusal(project)
-    assert [line.strip()[: len(line_told)] for line, line_told in zip(message.splitlines()[1:], told, strict=True)] == told
+    assert [line.strip() for line in message.splitlines()[1:]] == told
     assert project.execute("SELECT count(*) FROM t") == [(3,)]
 
 
@@ -87,22 +93,11 @@ def test_what_loses_nothing_needs_no_name(project: Project, change: str, rows: s
 
 
 def test_names_with_quotes_and_percent_signs_are_judged_as_well(project: Project) -> None:
-    write_chain(project, ('CREATE TABLE "a%s ""b" ("c%d" int)', "SELECT 1"), ('ALTER TABLE "a%s ""b" DROP "c%d"', ""))
+    table = 'CREATE TABLE "a%s ""b" ("c%d" int, other int)'
+    write_chain(project, (table, "SELECT 1"), ('ALTER TABLE "a%s ""b" DROP "c%d"', "SELECT 1"))
     project.apply(to="r1")
     project.execute('INSERT INTO "a%%s ""b" VALUES (%s)', 1)
-    assert 'public.a%s "b.c%d: the column with 1 values' in refusal(project)
-
-
-def test_reverting_is_judged_as_well_and_keeps_what_it_refuses(project: Project) -> None:
-    project.write_meta(account(Name={"type": "string", "length": 20}))
-    head = project.generate().head
-    project.apply()
-    project.execute("INSERT INTO salesforce.account (id, name) VALUES ('001', 'x')")
-    with pytest.raises(MonarchError, match=r"salesforce.account: the table with 1 rows"):
-        project.revert("base")
-    assert project.execute("SELECT name FROM salesforce.account") == [("x",)]
-    project.revert("base", allow_data_loss=[str(head)])
-    assert project.facts().relations == {}
+    assert 'public.a%s "b.c%d: the column with 1 value' in refusal(project)
 
 
 def test_revisions_before_the_refused_one_stay_and_it_goes_on_from_there(project: Project) -> None:

@@ -90,6 +90,7 @@ def facts(connection: Connection) -> Facts:
     return read_facts(connection, ["s"])
 
 
+@settings(max_examples=20, deadline=None)
 @given(graph=GRAPHS, seed=st.integers())
 def test_the_order_depends_on_what_is_there_and_not_on_how_it_was_found(graph: list[set[int]], seed: int) -> None:
     bodies = [
@@ -101,10 +102,10 @@ def test_the_order_depends_on_what_is_there_and_not_on_how_it_was_found(graph: l
     assert bodies[2] == bodies[3]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(graph=GRAPHS, kept=st.integers(0, 6), seed=st.integers())
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(graph=GRAPHS, seed=st.integers())
 def test_any_graph_of_foreign_keys_is_created_dropped_and_restored(
-    shadows: ShadowServer, graph: list[set[int]], kept: int, seed: int
+    shadows: ShadowServer, graph: list[set[int]], seed: int
 ) -> None:
     with shadows.clone(None) as url, connect(url) as connection:
         steps = canonical_steps(creations(graph, seed), new_schemas=["s"], old_schemas=[])

@@ -1,6 +1,7 @@
 """Hostile text ends as inert text in the generated file (DESIGN rule 9)."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ HAZARDS = st.lists(
 
 def rendered(message: str, hazards: list[Hazard]) -> str:
     return render_revision(
-        revision="abc", down_revision=None, message=message, hazards=hazards, upgrades="    pass", downgrades="    pass"
+        revision="abc", down_revision=None, message=message, hazards=hazards, upgrades="pass", downgrades="pass"
     )
 
 
@@ -73,7 +74,11 @@ def test_the_file_holds_the_same_code_whatever_the_message_says(message: str) ->
     }
 
 
-@given(sql=st.text(alphabet=":a1\\' %", max_size=12).filter(lambda text: "\\::" not in text))
+# SQLAlchemy has no escape for a word between two colons, nor for a backslash in front of two.
+UNWRITABLE = re.compile(r"\\::|:\w{2,}:")
+
+
+@given(sql=st.text(alphabet=":a1\\' %", max_size=12).filter(lambda text: not UNWRITABLE.search(text)))
 def test_sql_in_text_has_no_parameters_after_escaping(sql: str) -> None:
     from sqlalchemy import text
     from sqlalchemy.dialects import postgresql

@@ -40,7 +40,8 @@ from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.schema.desired import Sources
 
 root, url = Path(sys.argv[1]), make_url(sys.argv[2])
-found = propose(Sources(root, root / "schema", "client_models", "salesforce"), ShadowServer(url, owned=True), message="m")
+sources = Sources(root, root / "schema", "client_models", "salesforce")
+found = propose(sources, ShadowServer(url, owned=True), message="m")
 print(json.dumps([[item.revision, item.text, item.path.name] for item in found.revisions]))
 """
 

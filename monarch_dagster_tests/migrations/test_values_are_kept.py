@@ -80,3 +80,12 @@ def test_a_type_that_cuts_values_is_refused_and_one_that_keeps_them_is_not(
     with pytest.raises(MonarchError, match=r"1 value lost in"):
         filled.apply()
     assert filled.execute("SELECT tier__c, amount__c::text FROM salesforce.account") == [("gold", "1.2345")]
+
+
+def test_a_refusal_half_way_down_says_where_the_target_stands_now(filled: Project) -> None:
+    first = filled.chain().head
+    revision_file(filled, "bbbb", first)
+    filled.apply()
+    with pytest.raises(MonarchError, match=rf"(?s)1 row.*1 revision before it reverted; the target is now at {first}"):
+        filled.revert("base")
+    assert filled.execute("SELECT version_num FROM alembic.alembic_version") == [(first,)]

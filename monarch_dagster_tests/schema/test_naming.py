@@ -42,5 +42,5 @@ def test_a_plain_name_can_be_a_managed_schema(name: str) -> None:
     ["", "Landing", "a b", 'a"b', "a" * 64, "1a", "pg_x", "alembic", "public", "information_schema", "ä", "a\n"],
 )
 def test_a_name_that_is_reserved_or_needs_quotes_cannot(name: str) -> None:
-    with pytest.raises(MonarchError, match="MONARCH_X is .* which cannot be the name of a schema"):
+    with pytest.raises(MonarchError, match=r"MONARCH_X is .* which cannot be the name of a schema"):
         check_schema_name(name, "MONARCH_X")

@@ -1,8 +1,8 @@
-"""${doc}
+"""${message or ""}
 
 Revision ID: ${up_revision}
 Revises: ${down_revision or "base"}
-% for line in hazards or ["none"]:
+% for line in context.get("hazards") or ["none"]:
 Hazard: ${line}
 % endfor
 """
@@ -18,8 +18,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-${upgrades}
+    ${upgrades or "pass"}
 
 
 def downgrade() -> None:
-${downgrades}
+    ${downgrades or "pass"}

@@ -42,7 +42,10 @@ def proposal(relations: int, sql: str = "CREATE TABLE a ();") -> Proposal:
 def test_a_fetch_says_what_was_added_changed_and_is_missing() -> None:
     merge = MergeResult(ObjectMeta(), ("A",), ("B.x", "B.y"), ("B.z",), ("C", "C.q"), ())
     told = shown(describe_fetch(FetchResult(merge, {"D": "cannot be queried"}, True, 3)))
-    assert told["summary"] == "3 objects described: 1 object added, 2 fields added, 1 field changed, 2 missing."
+    assert told["summary"].splitlines() == [
+        "3 objects described: 1 object added, 2 fields added, 1 field changed, 2 missing.",
+        "1 left out: 1 cannot be queried.",
+    ]
     assert told["changes"][0] == {"change": "object added", "name": "A"}
     assert {"change": "missing", "name": "C.q"} in told["changes"]
     assert told["left_out"] == [{"object": "D", "reason": "cannot be queried"}]

@@ -127,9 +127,7 @@ class EmbeddedCluster:
                 lines = "".join(f"{name} = '{value}'\n" for name, value in self.settings.items())
                 with (self.data_dir / "postgresql.auto.conf").open("a") as file:
                     file.write(lines)
-            # No server answers, so this file is a dead server's; pgserver would trust the number in it.
-            (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
-            server.ensure_postgres_running()
+            self._run(server)
         except subprocess.TimeoutExpired:
             pass  # pg_ctl waits 10 s; recovery after a crash can take longer
         except (subprocess.CalledProcessError, OSError) as error:
@@ -140,6 +138,26 @@ class EmbeddedCluster:
                 return socket_dir
             time.sleep(0.1)
         raise self._failed(self._log_tail() or f"no answer within {START_SECONDS} seconds")
+
+    def _run(self, server: Any) -> None:
+        for last in (False, False, True):
+            # Nobody listens, so these are a dead server's; pgserver and PostgreSQL trust the number in them, which
+            # may be another process's by now. What still works on the data is known by its shared memory.
+            for path in self._lock_files():
+                path.unlink(missing_ok=True)
+            try:
+                server.ensure_postgres_running()
+                return
+            except subprocess.CalledProcessError:
+                if last:
+                    raise
+                time.sleep(1)  # the children of a server that was killed take a moment to notice
+
+    def _lock_files(self) -> list[Path]:
+        path = self.data_dir / "postmaster.pid"
+        lines = path.read_text().splitlines() if path.exists() else []
+        sockets = [Path(lines[4].strip()) / f".s.PGSQL.{lines[3].strip()}.lock"] if len(lines) > 4 else []
+        return [*sockets, path]
 
     def _server(self) -> Any:
         with warnings.catch_warnings():

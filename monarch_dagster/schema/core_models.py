@@ -18,6 +18,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterable, Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,17 +66,14 @@ def source_files(module: str, root: Path) -> list[Path]:
 
     Raises `MonarchError` when there is no such module.
     """
-    added = str(root) not in sys.path
-    if added:
-        sys.path.insert(0, str(root))
-    try:
-        importlib.invalidate_caches()
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError, AttributeError):
-        spec = None
-    finally:
-        if added:
-            sys.path.remove(str(root))
+    spec, places = None, [str(root), *sys.path]
+    importlib.invalidate_caches()
+    for end in range(1, module.count(".") + 2):
+        # Not importlib.util.find_spec: it imports the packages on the way.
+        spec = PathFinder.find_spec(".".join(module.split(".")[:end]), places)
+        if spec is None:
+            break
+        places = list(spec.submodule_search_locations or ())
     if spec is None or spec.origin is None:
         raise _not_found(module)
     if spec.submodule_search_locations:

@@ -1,0 +1,113 @@
+"""Status and checks: where target, chain and sources stand."""
+
+import pytest
+
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.checks import Outcome, version_at_head, version_precedes_next
+from monarch_dagster.migrations.status import Status, read_status
+from monarch_dagster_tests.migrations.support import write_chain, write_revision
+from monarch_dagster_tests.support import Project, account
+
+
+def status(project: Project) -> Status:
+    return read_status(project.sources, project.shadows, project.target)
+
+
+def test_an_empty_project_is_told_as_such(project: Project) -> None:
+    found = status(project)
+    assert (found.database_revision, found.heads, found.pending, found.drift, found.foreign) == (None, (), (), (), ())
+    assert not found.sources_covered
+    assert found.to_json()["object_meta"] == {
+        "path": str(project.sources.object_meta_path),
+        "sha256": "",
+        "objects": 0,
+        "fields": 0,
+    }
+
+
+def test_it_follows_generation_and_application(project: Project) -> None:
+    project.write_meta(account(Name={"type": "string", "length": 255}))
+    head = project.generate(message="first").head
+    pending = status(project)
+    assert pending.sources_covered
+    assert [item.revision for item in pending.pending] == [head]
+    assert pending.to_json()["pending"][0]["hazards"] == []
+    project.apply()
+    applied = status(project)
+    assert applied.to_json()["database_revision"] == applied.to_json()["head_revision"] == head
+    assert (applied.pending, applied.drift, applied.foreign) == ((), (), ())
+    assert applied.to_json()["object_meta"]["fields"] == 2
+
+
+def test_drift_and_foreign_relations_are_told_apart(project: Project) -> None:
+    head = project.generate().head
+    project.apply()
+    project.execute("ALTER TABLE landing.note DROP body, ADD extra int; CREATE TABLE landing.mine ()")
+    project.execute("CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.t ()")
+    found = status(project)
+    assert [(item.relation, item.detail.partition(" (")[0]) for item in found.drift] == [
+        ("table landing.note", "column body is missing"),
+        ("table landing.note", "column extra is extra"),
+    ]
+    assert found.foreign == ("table landing.mine",)
+    # And neither keeps a revert from doing just its own.
+    with pytest.raises(MonarchError, match="cannot drop schema landing because other objects depend on it"):
+        project.revert("base")
+    assert project.facts().tables() == {"landing.note", "landing.mine", "elsewhere.t"}
+    project.execute("DROP TABLE landing.mine")
+    project.revert("base", allow_data_loss=[str(head)])
+    assert project.facts().tables() == {"elsewhere.t"}
+
+
+def test_two_heads_are_told_and_nothing_else_is_claimed(project: Project) -> None:
+    write_chain(project, ("CREATE TABLE t ()", "DROP TABLE t"))
+    project.apply()
+    for name in ("a", "b"):
+        write_revision(project.versions, name, "r1")
+    found = status(project)
+    assert found.heads == ("a", "b")
+    assert found.to_json()["head_revision"] is None
+    assert (found.database_revision, found.sources_covered, found.pending) == ("r1", False, ())
+    with pytest.raises(MonarchError, match="2 heads"):
+        project.apply()
+    with pytest.raises(MonarchError, match="2 heads"):
+        project.revert("base")
+    with pytest.raises(MonarchError, match="2 heads"):
+        project.generate()
+
+
+def test_a_target_that_the_chain_does_not_know_is_an_error(project: Project) -> None:
+    write_chain(project, ("CREATE TABLE t ()", "DROP TABLE t"))
+    project.apply()
+    (path,) = project.versions.iterdir()
+    path.unlink()
+    with pytest.raises(MonarchError, match="is at revision r1, which is not in"):
+        status(project)
+
+
+def test_checks_compare_what_is_stored_with_the_chain(project: Project) -> None:
+    write_chain(project, ("SELECT 1", "SELECT 1"), ("SELECT 1", "SELECT 1"))
+    chain = project.chain()
+    outcomes = {
+        versions: (version_at_head(versions, chain).passed, version_precedes_next(versions, chain).passed)
+        for versions in ((), ("r1",), ("r2",), ("gone",), ("r1", "r2"))
+    }
+    assert outcomes == {
+        (): (False, True),
+        ("r1",): (False, True),
+        ("r2",): (True, True),
+        ("gone",): (False, False),
+        ("r1", "r2"): (False, False),
+    }
+    assert "1 revision" in version_at_head(("r1",), chain).remedy
+
+
+def test_checks_pass_on_nothing_and_fail_on_two_heads_even_where_both_are_stored(project: Project) -> None:
+    assert version_at_head((), project.chain()) == Outcome(True, "base", "base")
+    assert version_precedes_next((), project.chain()) == Outcome(True, "base", "base")
+    for name in ("a", "b"):
+        write_revision(project.versions, name, None)
+    for check in (version_at_head, version_precedes_next):
+        outcome = check(("a", "b"), project.chain())
+        assert not outcome.passed
+        assert "2 heads" in outcome.remedy

@@ -57,13 +57,16 @@ def make_engine(url: URL, *, autocommit: bool = False, **connect_args: Any) -> E
 
 
 @contextmanager
-def connect(url: URL, *, autocommit: bool = False) -> Iterator[Connection]:
-    """Open one connection to `url`, close it at the end; raise `MonarchError` where the server cannot be reached."""
+def connect(url: URL, *, autocommit: bool = False, variable: str = "MONARCH_DATABASE_URL") -> Iterator[Connection]:
+    """Open one connection to `url`, close it at the end; `variable` is where the URL came from, for the message.
+
+    Raises `MonarchError` where the server cannot be reached.
+    """
     engine = make_engine(url, autocommit=autocommit)
     try:
         connection = engine.connect()
     except exc.OperationalError as error:
-        raise unreachable(url, error) from None
+        raise unreachable(url, error, variable) from None
     try:
         yield connection
     finally:
@@ -72,9 +75,19 @@ def connect(url: URL, *, autocommit: bool = False) -> Iterator[Connection]:
 
 
 @contextmanager
-def reading(url: URL) -> Iterator[Connection]:
-    """Open one connection to `url` to look at what is there; whatever PostgreSQL refuses is a `MonarchError`."""
+def snapshot(url: URL) -> Iterator[Connection]:
+    """Open one connection to `url` on which all queries see one and the same state, and none changes it.
+
+    Raises `MonarchError` as `connect` does.
+    """
     with connect(url) as connection:
+        yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+@contextmanager
+def reading(url: URL) -> Iterator[Connection]:
+    """Open a snapshot of `url` to look at what is there; whatever PostgreSQL refuses is a `MonarchError`."""
+    with snapshot(url) as connection:
         try:
             yield connection
         except exc.DBAPIError as error:
@@ -94,14 +107,14 @@ def first_line(error: exc.DBAPIError) -> str:
     return (str(error.orig).strip().splitlines() or ["no reason given"])[0]
 
 
-def unreachable(url: URL, error: exc.DBAPIError) -> MonarchError:
+def unreachable(url: URL, error: exc.DBAPIError, variable: str) -> MonarchError:
     """Return the error that says which database could not be opened and why, in PostgreSQL's own first line."""
     reason = first_line(error)
     if url.password:
         reason = reason.replace(str(url.password), "***")
     return MonarchError(
         f"The database {display(url)} could not be opened: {reason}",
-        remedy="Check that the server runs and that MONARCH_DATABASE_URL (or MONARCH_SHADOW_URL) is right.",
+        remedy=f"Check that the server runs and that {variable} is right.",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -39,12 +39,12 @@ class ShadowServer:
     @cached_property
     def major(self) -> int:
         """The server's major version."""
-        with connect(self.url) as connection:
+        with self._connect() as connection:
             return server_major(connection)
 
     def has_template(self, key: str) -> bool:
         """Say whether the template for `key` stands ready."""
-        with connect(self.url, autocommit=True) as connection:
+        with self._connect() as connection:
             return _exists(connection, TEMPLATE_PREFIX + key)
 
     def make_template(self, key: str, build: Callable[[URL], None], *, base: str | None = None) -> None:
@@ -53,7 +53,7 @@ class ShadowServer:
         Nothing is done where it exists. Whatever `build` raises is passed on, and nothing is left behind.
         """
         name = TEMPLATE_PREFIX + key
-        with connect(self.url, autocommit=True) as connection:
+        with self._connect() as connection:
             if _exists(connection, name):
                 return
             with self._database(connection, base) as (building, url):
@@ -64,7 +64,7 @@ class ShadowServer:
     def keep(self, clone: URL, key: str) -> None:
         """Make `clone` itself the template for `key`, where there is none yet and nobody is connected to it."""
         # It saves a replay and nothing depends on it.
-        with connect(self.url, autocommit=True) as connection, suppress(exc.DBAPIError):
+        with self._connect() as connection, suppress(exc.DBAPIError):
             _become_template(connection, str(clone.database), TEMPLATE_PREFIX + key)
             _prune(connection)
 
@@ -74,8 +74,11 @@ class ShadowServer:
 
         Raises `TemplateGoneError` where there is no such template.
         """
-        with connect(self.url, autocommit=True) as connection, self._database(connection, key) as (_, url):
+        with self._connect() as connection, self._database(connection, key) as (_, url):
             yield url
+
+    def _connect(self) -> AbstractContextManager[Connection]:
+        return connect(self.url, autocommit=True, variable="MONARCH_SHADOW_URL")
 
     @contextmanager
     def _database(self, connection: Connection, base: str | None) -> Iterator[tuple[str, URL]]:
@@ -94,9 +97,22 @@ class ShadowServer:
             ) from None
         try:
             yield name, self.url.set(database=name)
+        except (MonarchError, exc.DBAPIError) as error:
+            if not getattr(error, "connection_invalidated", False) and _is_left(connection, name):
+                raise
+            raise MonarchError(
+                f"The shadow database {name} went away while it was in use, or its server did.", remedy="Run again."
+            ) from error
         finally:
-            if _exists(connection, name):
-                connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+            if _is_left(connection, name):
+                connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _is_left(connection: Connection, name: str) -> bool:
+    try:
+        return _exists(connection, name)
+    except exc.SQLAlchemyError:
+        return False  # the server is gone, and the database with it
 
 
 def _exists(connection: Connection, name: str) -> bool:

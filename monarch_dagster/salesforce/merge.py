@@ -85,7 +85,8 @@ def _merge_object(name: str, old: Object, new: Object, changes: _Changes) -> Obj
         merged.append(gone.model_copy(update={"missing": True}))
         if not gone.missing:
             changes.missing.append(f"{name}.{gone.name}")
-    return Object(**dict(new) | {"fields": tuple(sorted(merged, key=lambda item: item.name))})
+    fields = tuple(sorted(merged, key=lambda item: item.name))
+    return Object(**dict(new) | {"choices": old.choices, "fields": fields})
 
 
 def _compare(name: str, before: Field, after: Field, changes: _Changes) -> None:

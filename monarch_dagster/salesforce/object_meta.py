@@ -36,9 +36,16 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ObjectChoices(_Model):
+    """What a person decided about an object; a fetch never changes it."""
+
+    renamed_from: ApiName | Literal[""] = Key(default="", description="Its API name before: the table keeps its rows.")
+
+
 class FieldChoices(_Model):
     """What a person decided about a field; a fetch never changes it."""
 
+    renamed_from: ApiName | Literal[""] = Key(default="", description="Its API name before: the column keeps its data.")
     column_type: str = Key(default="", description="PostgreSQL type in place of the mapped one, such as numeric(18,2).")
 
 
@@ -72,6 +79,7 @@ class Object(_Model):
     custom: bool = False
     customSetting: bool = False  # noqa: N815
     missing: bool = Key(default=False, description="The last fetch did not show it; its table stays.")
+    choices: ObjectChoices = ObjectChoices()
     fields: tuple[Field, ...]
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
-"""Loading the core models: every table that a module, or a package and its submodules, declares.
+"""Loading the core models: all that a module, or a package and its submodules, declares.
 
 The import runs in a process of its own, so a long-lived code server never sees yesterday's models. Run as a script,
-this module is that process: it imports, reduces what was found to plain SQLAlchemy, and hands it over pickled.
+this module is that process: it imports, has what was found reduced to plain SQLAlchemy, and hands it over pickled.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -26,17 +27,18 @@ from typing import Any
 from sqlalchemy import MetaData
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.schema.naming import check_schema_name
-from monarch_dagster.schema.plain import make_plain
+from monarch_dagster.schema.constraints import allow_nameless_checks
+from monarch_dagster.schema.declared import CoreModels
+from monarch_dagster.schema.gather import gather, unite
 
 IMPORT_SECONDS = 120
 _CARRIED_MODULES = frozenset({"sqlalchemy", "builtins", "collections", "copyreg", "datetime", "decimal", "uuid"})
 
 
-def load_core_models(module: str, root: Path) -> MetaData:
-    """Import `module` in a fresh process, with `root` first on its path, and return all its tables in one `MetaData`.
+def load_core_models(module: str, root: Path) -> CoreModels:
+    """Import `module` in a fresh process, with `root` first on its path, and return all that it declares.
 
-    Raises `MonarchError` when it does not import, declares no table, or declares a table twice or without a schema.
+    Raises `MonarchError` when it does not import, declares nothing, or declares something twice or without a schema.
     """
     with tempfile.NamedTemporaryFile(prefix="monarch-models-") as handover:
         command = [sys.executable, "-m", __name__, module, handover.name]
@@ -52,7 +54,8 @@ def load_core_models(module: str, root: Path) -> MetaData:
         content = Path(handover.name).read_bytes()
     if done.returncode == 0:
         # Copied once more: what types do when their table is created does not come through a pickle.
-        return unite([_Handover(io.BytesIO(content)).load()])
+        models: CoreModels = _Handover(io.BytesIO(content)).load()
+        return replace(models, metadata=unite(models.metadata.tables.values()))
     try:
         failure = json.loads(content)
     except ValueError:
@@ -96,35 +99,11 @@ def source_digest(module: str, root: Path) -> str:
     return digest.hexdigest()
 
 
-def unite(found: Iterable[MetaData]) -> MetaData:
-    """Copy the tables of several `MetaData` into one.
-
-    Raises `MonarchError` for a table that two of them declare and for one without a schema.
-    """
-    from monarch_dagster.models.base import NAMING_CONVENTION
-
-    united = MetaData(naming_convention=NAMING_CONVENTION)
-    for table in (table for metadata in found for table in metadata.tables.values()):
-        if table.key in united.tables:
-            raise MonarchError(
-                f"The table {table.key} is declared twice in the core models.",
-                remedy="Keep one of the two; a table has one model.",
-            )
-        if table.schema is None:
-            raise MonarchError(
-                f"The core model of table {table.name} names no schema.",
-                remedy=f'Add __table_args__ = {{"schema": "…"}} to {table.name}.',
-            )
-        check_schema_name(table.schema, f"The schema of core table {table.name}")
-        table.to_metadata(united)
-    return united
-
-
 class _Handover(pickle.Unpickler):
     """Reads what the import process handed over: SQLAlchemy's own classes and plain values, no code of the models."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.partition(".")[0] in _CARRIED_MODULES:
+        if module == CoreModels.__module__ or module.partition(".")[0] in _CARRIED_MODULES:
             return super().find_class(module, name)
         raise MonarchError(
             f"The core models use {module}.{name} in what they declare, which cannot be written in a revision.",
@@ -156,9 +135,10 @@ def _not_found(module: str) -> MonarchError:
     )
 
 
-def _collect(name: str) -> MetaData:
+def _collect(name: str) -> CoreModels:
     if importlib.util.find_spec(name.partition(".")[0]) is None:
         raise _not_found(name)
+    allow_nameless_checks()
     try:
         modules = list(_modules(name))
     except ModuleNotFoundError as error:
@@ -167,16 +147,13 @@ def _collect(name: str) -> MetaData:
         raise _broken(name, error) from None
     except Exception as error:  # noqa: BLE001 - a person's module may raise anything while it is imported
         raise _broken(name, error) from None
-    found = _metadata_in(modules)
-    for table in [table for metadata in found for table in metadata.tables.values()]:
-        make_plain(table)
-    united = unite(found)
-    if not united.tables:
+    models = gather(_metadata_in(modules))
+    if not (models.metadata.tables or models.views or models.enums or models.sequences):
         raise MonarchError(
             f"The core models {name} declare no table.",
             remedy="A source that declares nothing is not a wish to drop everything: check MONARCH_CORE_MODELS.",
         )
-    return united
+    return models
 
 
 def _broken(name: str, error: BaseException) -> MonarchError:
@@ -192,13 +169,15 @@ def _broken(name: str, error: BaseException) -> MonarchError:
 
 
 def _main(name: str, handover: str) -> int:
+    # What nearly all models import may come from a cache, unlike the models themselves.
+    importlib.import_module("sqlalchemy.orm")
     # A cached .pyc is trusted by time and size; an edit within a second could be missed.
     with tempfile.TemporaryDirectory() as empty:
         sys.pycache_prefix, sys.dont_write_bytecode = empty, True
         try:
-            united = _collect(name)
+            models = _collect(name)
             try:
-                content = pickle.dumps(united)
+                content = pickle.dumps(models)
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise _broken(name, error) from None
         except MonarchError as error:

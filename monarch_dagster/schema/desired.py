@@ -1,4 +1,4 @@
-"""The desired schema: core models and the provider's tables in one `MetaData`, and its DDL.
+"""The desired schema: core models and the provider's tables together, and their DDL.
 
 Reads the sources; what the database has, and how to get there, belongs in `facts` and `migrations`.
 """
@@ -16,6 +16,7 @@ from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.object_meta import FILE_NAME, Object, ObjectMeta, digest, read_object_meta
 from monarch_dagster.salesforce.type_mapping import column_type, has_column
 from monarch_dagster.schema.core_models import load_core_models, source_digest
+from monarch_dagster.schema.declared import EnumType, NamedSequence, View
 from monarch_dagster.schema.naming import SYSTEM_COLUMNS, shorten, sql_name
 
 ID_FIELD = "Id"
@@ -46,11 +47,18 @@ class Sources:
 
 @dataclass(frozen=True)
 class Desired:
-    """The desired schema: all tables, the schemas that hold them, and what a person should know of the mapping."""
+    """The desired schema: all tables, the schemas that are in use, and what a person should know of the mapping.
+
+    Views, enum types and sequences stand beside the tables; columns refer to an enum type by its name, and views follow
+    those that they use.
+    """
 
     metadata: MetaData
     schemas: tuple[str, ...]
     warnings: tuple[str, ...] = field(default=())
+    views: tuple[View, ...] = field(default=())
+    enums: tuple[EnumType, ...] = field(default=())
+    sequences: tuple[NamedSequence, ...] = field(default=())
 
 
 def build_desired(sources: Sources) -> Desired:
@@ -58,12 +66,14 @@ def build_desired(sources: Sources) -> Desired:
 
     Raises `MonarchError` for a source that cannot be read or contradicts itself or another one.
     """
-    metadata = load_core_models(sources.core_models, sources.root)
+    models = load_core_models(sources.core_models, sources.root)
+    metadata = models.metadata
     meta = read_object_meta(sources.object_meta_path) or ObjectMeta()
     warnings = add_provider_tables(metadata, meta, sources.provider_schema)
     _check_references(metadata)
-    schemas = tuple(sorted({str(table.schema) for table in metadata.tables.values()}))
-    return Desired(metadata, schemas, warnings)
+    others = (*models.views, *models.enums, *models.sequences)
+    schemas = {str(table.schema) for table in metadata.tables.values()} | {item.schema for item in others}
+    return Desired(metadata, tuple(sorted(schemas)), warnings, models.views, models.enums, models.sequences)
 
 
 def add_provider_tables(metadata: MetaData, meta: ObjectMeta, schema: str) -> tuple[str, ...]:
@@ -86,7 +96,7 @@ def add_provider_tables(metadata: MetaData, meta: ObjectMeta, schema: str) -> tu
             warnings.append(f"{name}: the table name is shortened to {table_name}")
         columns = _columns(name, item, warnings)
         key = PrimaryKeyConstraint(sql_name(ID_FIELD), name=shorten(f"pk_{table_name}"))
-        Table(table_name, metadata, *columns, key, schema=schema)
+        Table(table_name, metadata, *columns, key, schema=schema, info=_renaming(item.choices.renamed_from))
     return tuple(warnings)
 
 
@@ -96,6 +106,7 @@ def ddl(desired: Desired) -> list[str]:
     Raises `MonarchError` for a declaration that SQLAlchemy has no DDL for.
     """
     statements = [f'CREATE SCHEMA IF NOT EXISTS "{name}"' for name in desired.schemas]
+    statements += [kind.create_sql for kind in desired.enums] + [item.create_sql for item in desired.sequences]
 
     def record(element: Any, *_: Any, **__: Any) -> None:
         statements.append(str(element.compile(dialect=engine.dialect)).strip())
@@ -106,7 +117,7 @@ def ddl(desired: Desired) -> list[str]:
         desired.metadata.create_all(engine, checkfirst=False)
     except exc.SQLAlchemyError as error:
         raise MonarchError(f"The desired schema has no DDL: {error}", remedy="Correct the model.") from None
-    return statements
+    return [*statements, *(view.create_sql for view in desired.views)]
 
 
 def _check_references(metadata: MetaData) -> None:
@@ -119,6 +130,10 @@ def _check_references(metadata: MetaData) -> None:
                     f"The foreign key of {table.key}.{key.parent.name} refers to nothing: {error}",
                     remedy="Declare what it refers to, or correct the reference (schema.table.column).",
                 ) from None
+
+
+def _renaming(api_name: str) -> dict[Any, Any]:
+    return {"renamed_from": sql_name(api_name)} if api_name else {}
 
 
 def _one_name(two: str, what: str) -> MonarchError:
@@ -151,6 +166,7 @@ def _columns(name: str, item: Object, warnings: list[str]) -> list[Column[Any]]:
             kind,
             nullable=described.name != ID_FIELD,
             comment=f"Salesforce API name: {described.name}" if shortened else None,
+            info=_renaming(described.choices.renamed_from),
         )
     if sql_name(ID_FIELD) not in columns:
         raise MonarchError(

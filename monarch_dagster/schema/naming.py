@@ -1,6 +1,6 @@
-"""Names of provider tables, columns and constraints (DESIGN section 7). Pure.
+"""Names of provider tables, columns and constraints (DESIGN section 7), and what a name may be. Pure.
 
-Core models name their own things; the convention for their constraints is `models.base.NAMING_CONVENTION`.
+Core models name their own things; what is left of their constraints is named by `constraints`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from monarch_dagster.errors import MonarchError
 # PostgreSQL truncates longer names in silence ("Identifiers and Key Words"), and then the diff never ends.
 LONGEST_NAME = 63
 _DIGEST_LENGTH = 8
+# Of a check that proves NOT NULL between two revisions; the column's name stands in between.
+PROVEN_PREFIX, PROVEN_SUFFIX = "monarch_", "_not_null"
 # Columns that every table has ("System Columns"); none can be created.
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -20,19 +22,26 @@ RESERVED_SCHEMAS = frozenset({"alembic", "information_schema", "public"})
 
 
 def shorten(name: str) -> str:
-    """Return `name` itself up to 63 bytes, else its start and a digest of the whole, 63 bytes long.
-
-    API names are ASCII, so a character is a byte.
-    """
-    if len(name) <= LONGEST_NAME:
+    """Return `name` itself up to 63 bytes, else its start and a digest of the whole, 63 bytes at most."""
+    whole = name.encode()
+    if len(whole) <= LONGEST_NAME:
         return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_LENGTH]
-    return f"{name[: LONGEST_NAME - _DIGEST_LENGTH - 1]}_{digest}"
+    start = whole[: LONGEST_NAME - _DIGEST_LENGTH - 1].decode(errors="ignore")
+    return f"{start}_{hashlib.sha256(whole).hexdigest()[:_DIGEST_LENGTH]}"
 
 
 def sql_name(api_name: str) -> str:
     """Return the table or column name for a Salesforce API name: lower case, shortened where it is too long."""
     return shorten(api_name.lower())
+
+
+def check_length(name: str, what: str) -> None:
+    """Raise `MonarchError`, naming `what` has that name, where PostgreSQL would cut it in silence."""
+    if (size := len(name.encode())) > LONGEST_NAME:
+        raise MonarchError(
+            f"The name of {what} is {size} bytes long, and PostgreSQL keeps {LONGEST_NAME}.",
+            remedy="Give it a shorter name.",
+        )
 
 
 def check_schema_name(name: str, where: str) -> str:

@@ -155,6 +155,19 @@ def test_a_template_that_vanished_in_the_meantime_is_told_from_other_failures(sh
     assert not isinstance(caught.value, TemplateGoneError)
 
 
+def test_a_server_that_cannot_be_reached_is_told_with_the_variable_that_leads_to_it() -> None:
+    nowhere = ShadowServer(URL.create("postgresql+psycopg", host="127.0.0.1", port=9, database="postgres"))
+    for use in (lambda: nowhere.major, lambda: nowhere.has_template("a"), lambda: nowhere.clone(None).__enter__()):
+        with pytest.raises(MonarchError, match="could not be opened") as caught:
+            use()
+        assert "MONARCH_SHADOW_URL" in caught.value.remedy
+        assert "MONARCH_DATABASE_URL" not in caught.value.remedy
+    with pytest.raises(MonarchError, match="could not be opened") as caught, connect(nowhere.url):
+        pass
+    assert "MONARCH_DATABASE_URL" in caught.value.remedy
+    assert "MONARCH_SHADOW_URL" not in caught.value.remedy
+
+
 def test_a_role_that_may_not_create_databases_is_told_so(shadows: ShadowServer) -> None:
     role = f"weak_{secrets.token_hex(4)}"
     building(f"CREATE ROLE {role} LOGIN")(shadows.url)

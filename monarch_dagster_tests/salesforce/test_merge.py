@@ -12,6 +12,7 @@ from monarch_dagster.salesforce.object_meta import (
     Field,
     FieldChoices,
     Object,
+    ObjectChoices,
     ObjectMeta,
     parse_object_meta,
     render_object_meta,
@@ -98,6 +99,12 @@ def test_choices_survive_change_absence_and_return() -> None:
         back = merge(gone.meta, {"Account": an_object(Field(name="Name", length=40))})
         for meta in (gone.meta, back.meta):
             assert [item.choices for item in meta.objects["Account"].fields if item.name == "Name"] == [choices]
+
+
+def test_an_objects_choices_survive_a_fetch() -> None:
+    choices = ObjectChoices(renamed_from="Firm__c")
+    before = stored(Account=an_object().model_copy(update={"choices": choices}))
+    assert merge(before, {"Account": an_object(Field(name="Name"))}).meta.objects["Account"].choices == choices
 
 
 def test_upper_and_lower_case_are_one_and_the_orgs_spelling_is_taken() -> None:

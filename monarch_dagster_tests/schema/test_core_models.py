@@ -6,7 +6,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Enum, MetaData, String
+from sqlalchemy import MetaData, String
+from sqlalchemy.dialects import postgresql
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.schema.core_models import load_core_models, source_digest, source_files
@@ -44,7 +45,7 @@ class Parent(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, info={"doc": object()})
     colour = mapped_column(Enum(Colour, name="colour", schema="landing"), default=Colour.RED)
     code = mapped_column(Code(7), default=lambda: "x", onupdate=lambda context: "y")
-    codes = mapped_column(ARRAY(Upper))
+    codes = mapped_column(ARRAY(Upper), info={"renamed_from": "code_list"})
     at = mapped_column(DateTime, server_default=utcnow())
     filled = mapped_column(Text, server_default=FetchedValue(), server_onupdate=FetchedValue())
     document = mapped_column(MutableDict.as_mutable(JSON))
@@ -76,7 +77,7 @@ old = Table("old", MetaData(), Column("id", Integer, primary_key=True),
 
 def load(root: Path, body: str) -> MetaData:
     (root / "client_models.py").write_text(MODELS_HEADER + textwrap.dedent(body))
-    return load_core_models("client_models", root)
+    return load_core_models("client_models", root).metadata
 
 
 def refusal(root: Path, body: str) -> str:
@@ -90,7 +91,9 @@ def test_what_is_the_clients_own_is_reduced_to_its_ddl(tmp_path: Path) -> None:
     table = load(tmp_path, OWN_THINGS).tables["landing.parent"]
     columns = table.columns
     assert table.info == {"renamed_from": "old"}
-    assert type(columns["colour"].type) is Enum
+    assert columns["id"].info == {}
+    assert columns["codes"].info == {"renamed_from": "code_list"}
+    assert type(columns["colour"].type) is postgresql.ENUM
     assert columns["colour"].type.enums == ["RED"]
     assert type(columns["code"].type) is String
     assert type(columns["codes"].type.item_type) is String
@@ -123,7 +126,7 @@ def test_every_metadata_of_a_package_and_its_modules_is_united(tmp_path: Path) -
             f"from sqlalchemy import *\nt = Table({name!r}, MetaData(), Column('id', Integer), schema='s')\n"
         )
     (package / "b.py").write_text("from client.a import t as again\n")
-    assert sorted(load_core_models("client", tmp_path).tables) == ["s.one", "s.two", "s.x"]
+    assert sorted(load_core_models("client", tmp_path).metadata.tables) == ["s.one", "s.two", "s.x"]
     assert len(source_files("client", tmp_path)) == 4
 
 
@@ -136,7 +139,7 @@ def test_an_edit_is_seen_at_once_though_time_and_size_stay(tmp_path: Path) -> No
             f"from sqlalchemy import *\nt = Table({name!r}, MetaData(), Column('id', Integer), schema='s')\n"
         )
         os.utime(path, (1, 1))
-        assert list(load_core_models("client_models", tmp_path).tables) == [f"s.{name}"]
+        assert list(load_core_models("client_models", tmp_path).metadata.tables) == [f"s.{name}"]
     assert not (tmp_path / "__pycache__").exists()
 
 
@@ -169,6 +172,52 @@ def test_an_edit_is_seen_at_once_though_time_and_size_stay(tmp_path: Path) -> No
 def test_models_that_cannot_be_used_are_told(tmp_path: Path, body: str, told: str) -> None:
     prelude = "from sqlalchemy import types\nfrom sqlalchemy.sql import functions\n"
     assert told in refusal(tmp_path, prelude + body if "types." in body or "functions." in body else body)
+
+
+@pytest.mark.parametrize(
+    ("argument", "what"),
+    [
+        ("""CheckConstraint("a like '%x:y%' or a ~ ':foo'", name="c")""", "the check constraint c"),
+        ("""CheckConstraint("a ~ ':foo'")""", "the check constraint (without a name)"),
+        ("""Column("b", Text, CheckConstraint("b ~ ':foo'", name="c"))""", "the check constraint c"),
+        ("""CheckConstraint(column("a") == bindparam("foo"), name="c")""", "the check constraint c"),
+        ("""Index("i", text("(a || ':foo%')"))""", "the index i"),
+        ("""Index("i", func.lower(text("':foo'")))""", "the index i"),
+        ("""Index("i", "a", postgresql_where=text("a <> ':foo'"))""", "the index i"),
+        ("""Index("i", "a", postgresql_where="a <> ':foo'")""", "the index i"),
+        ("""Column("b", Text, server_default=text("':foo'"))""", "the default of column b"),
+        ("""Column("b", Text, Computed("a || ':foo'"))""", "the computed column b"),
+        ("""ExcludeConstraint((text("a || ':foo'"), "="), name="e")""", "the exclusion constraint e"),
+        ("""ExcludeConstraint(("a", "="), where="a <> ':foo'", name="e")""", "the exclusion constraint e"),
+    ],
+)
+def test_a_colon_that_begins_a_parameter_is_told_with_its_place_and_how_to_write_it(
+    tmp_path: Path, argument: str, what: str
+) -> None:
+    # As it stands, the DDL would have NULL or another text there.
+    body = "from sqlalchemy.dialects.postgresql import ExcludeConstraint\n" + (
+        f"t = Table('t', MetaData(), Column('a', Text), {argument}, schema='s')"
+    )
+    with pytest.raises(MonarchError) as caught:
+        load(tmp_path, body)
+    assert caught.value.message == (
+        f"SQLAlchemy takes :foo in {what} of core table s.t for a parameter, which has no value."
+    )
+    assert r"Write \\:foo there" in caught.value.remedy
+    load(tmp_path, body.replace(":foo", r"\\:foo").replace('bindparam("', 'literal("'))
+
+
+def test_colons_of_casts_slices_times_and_values_are_no_parameters(tmp_path: Path) -> None:
+    table = load(
+        tmp_path,
+        """
+        t = Table("t", MetaData(), Column("a", Text, server_default=":foo"),
+                  Column("b", Text, server_default=text("'1:30'")),
+                  CheckConstraint("a::text <> '' and (string_to_array(a, ','))[1:2] is not null", name="c"),
+                  CheckConstraint(column("a").in_([":x", ":y"]), name="d"), schema="s")
+        """,
+    ).tables["s.t"]
+    assert len(table.constraints) == 3
 
 
 def test_the_place_of_an_error_is_in_the_message(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.schema.desired import build_desired
 from monarch_dagster.schema.naming import sql_name
 from monarch_dagster_tests.support import Project, account
 
@@ -30,3 +31,20 @@ def test_a_name_that_is_too_long_is_shortened_and_its_api_name_stands_in_the_dat
     project.apply()
     table = project.facts().relations["table salesforce.account"]
     assert table[f"comment on column {sql_name(LONG)}"] == f"Salesforce API name: {LONG}"
+
+
+def test_former_names_of_objects_and_fields_become_former_names_of_tables_and_columns(project: Project) -> None:
+    [item] = account(Tier__c={"type": "string", "choices": {"renamed_from": LONG}}).values()
+    project.write_meta({"Account": {**item, "choices": {"renamed_from": "Firm__c"}}})
+    table = build_desired(project.sources).metadata.tables["salesforce.account"]
+    assert table.info == {"renamed_from": "firm__c"}
+    assert table.columns["tier__c"].info == {"renamed_from": sql_name(LONG)}
+    assert table.columns["id"].info == {}
+
+
+def test_a_former_name_that_is_no_api_name_is_refused(project: Project) -> None:
+    project.sources.schema_dir.mkdir()
+    field = '{"name": "Id", "type": "id", "choices": {"renamed_from": "a; DROP"}}'
+    project.sources.object_meta_path.write_text('{"objects": {"Account": {"fields": [' + field + "]}}}")
+    with pytest.raises(MonarchError, match="is not valid"):
+        build_desired(project.sources)

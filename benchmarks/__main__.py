@@ -26,6 +26,7 @@ from benchmarks.synthetic import synthetic_org, with_field_added
 from monarch_dagster.migrations.apply import apply_revisions
 from monarch_dagster.migrations.chain import load_chain
 from monarch_dagster.migrations.generate import propose
+from monarch_dagster.migrations.proofs import Proofs, Prover
 from monarch_dagster.postgres.embedded import SHADOW_SETTINGS, EmbeddedCluster
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
@@ -67,13 +68,14 @@ def _monarch(root: Path, org: ObjectMeta, shadows: ShadowServer, target: URL, ti
         "metadata = MetaData()\nTable('note', metadata, Column('id', Integer, primary_key=True), schema='landing')\n"
     )
     sources = Sources(root, root / "schema", "client_models", SCHEMA)
+    prover = Prover(sources, lambda: shadows, Proofs(root / "proofs"))
 
     def generate() -> None:
-        propose(sources, shadows)
+        propose(sources, shadows, prover.proofs)
 
     write_object_meta(sources.object_meta_path, org)
     _time(timings, "first generate", generate)
-    _time(timings, "first apply", lambda: apply_revisions(load_chain(sources.schema_dir), target))
+    _time(timings, "first apply", lambda: apply_revisions(load_chain(sources.schema_dir), target, prover))
     generate()  # the chain's template is made once
     _time(timings, "no change", generate)
     write_object_meta(sources.object_meta_path, with_field_added(org))

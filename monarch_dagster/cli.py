@@ -35,6 +35,13 @@ LOSS = click.option(
     help="Revision (REV or FROM:TO) that may lose stored values. Repeatable.",
 )
 
+UNPROVED = click.option(
+    "--allow-unproved",
+    metavar="REV",
+    multiple=True,
+    help="Revision (REV or FROM:TO) that may run without a proof. Repeatable.",
+)
+
 
 def _command(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command its terminal, and end it with a message and exit code 1 where a person has to act."""
@@ -96,7 +103,9 @@ def generate_migrations(terminal: Terminal, message: str, empty: bool, dry_run: 
     from monarch_dagster.migrations.generate import propose
 
     with terminal.logging():
-        proposal = propose(settings.sources, settings.shadows(), message=message, dry_run=dry_run, empty=empty)
+        proposal = propose(
+            settings.sources, settings.shadows(), settings.proofs(), message=message, dry_run=dry_run, empty=empty
+        )
     if as_json:
         terminal.json(_proposal_json(proposal))
         return
@@ -112,22 +121,32 @@ def generate_migrations(terminal: Terminal, message: str, empty: bool, dry_run: 
 @click.option("--to", "target", metavar="REV", default="head", show_default=True, help="Revision to apply up to.")
 @click.option("--dry-run", is_flag=True, help="Print the SQL, run nothing.")
 @LOSS
+@UNPROVED
 @JSON
 @_command
 def run_migrations(
-    terminal: Terminal, target: str, dry_run: bool, allow_data_loss: tuple[str, ...], as_json: bool
+    terminal: Terminal,
+    target: str,
+    dry_run: bool,
+    allow_data_loss: tuple[str, ...],
+    allow_unproved: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Apply the pending revisions to the target."""
     settings = Settings.load()
     if not dry_run:
-        config = {"target": target, "allow_data_loss": list(allow_data_loss)}
+        config = {
+            "target": target,
+            "allow_data_loss": list(allow_data_loss),
+            "allow_unproved": list(allow_unproved),
+        }
         _run(terminal, settings, "run_migrations", config, as_json)
         return
     from monarch_dagster.migrations.apply import apply_revisions
     from monarch_dagster.migrations.chain import load_chain
 
     chain = load_chain(settings.sources.schema_dir)
-    result = apply_revisions(chain, settings.target_url(), to=target, dry_run=True)
+    result = apply_revisions(chain, settings.target_url(), settings.prover(), to=target, dry_run=True)
     if as_json:
         terminal.json({"revision_before": result.before, "sql": result.sql})
     elif result.sql:
@@ -155,7 +174,7 @@ def status(terminal: Terminal, as_json: bool) -> None:
     from monarch_dagster.migrations.status import read_status
 
     settings = Settings.load()
-    found = read_status(settings.sources, settings.shadows(), settings.target_url()).to_json()
+    found = read_status(settings.sources, settings.shadows, settings.target_url()).to_json()
     if as_json:
         terminal.json(found)
         return
@@ -285,6 +304,7 @@ def _run(terminal: Terminal, settings: Settings, job: str, config: Mapping[str, 
 
 def _proposal_json(proposal: Proposal) -> dict[str, Any]:
     return {
+        "proposal": proposal.id or None,
         "head_before": proposal.head_before,
         "revisions": [
             {
@@ -297,4 +317,6 @@ def _proposal_json(proposal: Proposal) -> dict[str, Any]:
             for item in proposal.revisions
         ],
         "changes": [asdict(change) for change in proposal.changes],
+        "warnings": list(proposal.warnings),
+        "carried": list(proposal.carried),
     }

@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from monarch_dagster.migrations.hazards import gravity
+
 LOGGER = "monarch_dagster"
 SHOWN_ROWS = 20
 
@@ -87,16 +89,26 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
     terminal.result(f"database   {found['database_revision'] or 'base'}")
     terminal.result(f"head       {heads}")
     terminal.result(f"pending    {len(found['pending'])}")
-    terminal.result(f"sources    {'' if found['sources_covered'] else 'not yet '}covered by the revisions")
+    covered, problems = found["sources_covered"], found["problems"]
+    unsure = ": not known, see below" if problems and not covered else ""
+    terminal.result(f"sources    {'' if covered or problems else 'not yet '}covered by the revisions{unsure}")
     terminal.result(f"metadata   {meta['objects']} objects, {meta['fields']} fields in {meta['path']}")
     terminal.table("Pending", [{"revision": p["revision"], "file": Path(p["path"]).name} for p in found["pending"]])
-    terminal.table("Hazards", [hazard for item in found["pending"] for hazard in item["hazards"]], style="yellow")
+    hazards = [{"revision": item["revision"]} | hazard for item in found["pending"] for hazard in item["hazards"]]
+    terminal.table("Hazards", sorted(hazards, key=lambda row: gravity(row["kind"])), style="yellow")
+    sizes = {table["table"]: table for item in found["pending"] for table in item["tables"]}
+    readable = [table | {"rows": f"{table['rows']:,}", "bytes": f"{table['bytes']:,}"} for table in sizes.values()]
+    terminal.table("Tables that pending revisions work on", readable)
     terminal.table("Missing in the org", found["missing"])
     terminal.table("Drift", found["drift"], style="red")
+    terminal.table("Carried (in revisions, in no model)", [{"what": name} for name in found["carried"]])
     terminal.table("Foreign (never touched)", [{"relation": name} for name in found["foreign"]])
     if len(found["heads"]) > 1:
         terminal.say("Two branches meet here: set one head behind the other.", "yellow")
-    elif not found["sources_covered"]:
+    elif problems:
+        for problem in problems:
+            terminal.say(problem, "red")
+    elif not covered:
         terminal.say("Next: monarch generate-migrations", "yellow")
     elif found["pending"]:
         terminal.say("Next: review the pending files, then monarch run-migrations", "yellow")
@@ -107,7 +119,7 @@ class _Handler(logging.Handler):
         super().__init__(logging.INFO)
         self._terminal = terminal
         self._progress = progress
-        self._task: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
         self._quarter = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -122,6 +134,7 @@ class _Handler(logging.Handler):
             self._terminal.say(record.getMessage(), style)
             return
         done, total = counted
-        if self._task is None:
-            self._task = self._progress.add_task("Describing objects", total=total)
-        self._progress.update(self._task, completed=done)
+        name: str = record.task  # type: ignore[attr-defined]
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total)
+        self._progress.update(self._tasks[name], completed=done)

@@ -20,6 +20,10 @@ class MonarchError(Exception):
         return f"{self.message}\nWhat to do: {self.remedy}" if self.remedy else self.message
 
 
+class IrreversibleRevision(MonarchError):  # noqa: N818 - a revision's downgrade raises it, and reads like a sentence
+    """Raised by the `downgrade` of a revision that cannot be taken back; its message says why."""
+
+
 def counted(number: int, noun: str) -> str:
     """Return "1 table", "2,000 tables"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -15,6 +15,8 @@ from dotenv import dotenv_values
 from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.proofs import FOLDER as PROOFS_FOLDER
+from monarch_dagster.migrations.proofs import Proofs, Prover
 from monarch_dagster.postgres.embedded import shadow_cluster, target_cluster
 from monarch_dagster.postgres.engines import parse_url
 from monarch_dagster.postgres.shadow import ShadowServer
@@ -92,6 +94,14 @@ class Settings:
         if self.shadow_url:
             return ShadowServer(parse_url(self.shadow_url, "MONARCH_SHADOW_URL"))
         return ShadowServer(shadow_cluster(self.home).url("postgres"), owned=True)
+
+    def proofs(self) -> Proofs:
+        """Return the proofs that are kept under `MONARCH_HOME`."""
+        return Proofs(self.home / PROOFS_FOLDER)
+
+    def prover(self) -> Prover:
+        """Return what proves revisions before they are applied; shadows are started when they are needed."""
+        return Prover(self.sources, self.shadows, self.proofs())
 
     def dagster_url(self) -> URL:
         """Return the URL of Dagster's own storage; the embedded server is started for it where none is set."""

@@ -1,5 +1,7 @@
 """Settings: working defaults, the environment before `.env`, and errors that name the variable and no secret."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,9 @@ def test_another_process_is_led_to_the_same_folders_and_target(root: Path) -> No
         settings.sources.schema_dir,
         settings.database_url,
     )
+
+
+def test_reading_the_settings_loads_neither_alembic_nor_dagster() -> None:
+    program = "import sys, monarch_dagster.settings; print(sorted({'alembic', 'dagster'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -59,7 +59,9 @@ def revision_files(config: RevisionFilesConfig, monarch: MonarchResource) -> dg.
         metadata: Metadata = {"summary": "Not generated; the revisions are used as they are."}
         if config.generate:
             sources_digest = sources.digest()
-            proposal = propose(sources, settings.shadows(), message=config.message, dry_run=config.dry_run)
+            proposal = propose(
+                sources, settings.shadows(), settings.proofs(), message=config.message, dry_run=config.dry_run
+            )
             metadata = describe_proposal(proposal, dry_run=config.dry_run)
             if not config.dry_run:
                 metadata[SOURCES_DIGEST] = sources_digest
@@ -90,9 +92,11 @@ def schema_state(
         result = apply_revisions(
             chain.without(held_back),
             url,
+            settings.prover(),
             to=config.target,
             expected_version=config.expected_version,
             allow_data_loss=config.allow_data_loss,
+            allow_unproved=config.allow_unproved,
             lock_timeout_seconds=config.lock_timeout_seconds,
             dry_run=config.dry_run,
         )

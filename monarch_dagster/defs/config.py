@@ -21,6 +21,7 @@ _DRY_APPLY = "Show the SQL, but run nothing on the target."
 _LOSS = (
     "Revisions (REV or FROM:TO) that may lose stored values. Others that would are refused, with the rows they hold."
 )
+_UNPROVED = "Revisions (REV or FROM:TO) that may run without a proof, such as where no shadow database can be had."
 _EXPECTED = "Revision that the target must be at before anything runs (base for none); empty: any."
 _LOCK = "Seconds that a statement waits for a lock before its revision is rolled back and tried again."
 
@@ -50,6 +51,7 @@ class SchemaStateConfig(dg.Config):
     apply_new: bool = Field(default=False, description="Also apply revisions that this very run has written.")
     expected_version: str = Field(default="", description=_EXPECTED)
     allow_data_loss: list[str] = Field(default=[], description=_LOSS)
+    allow_unproved: list[str] = Field(default=[], description=_UNPROVED)
     dry_run: bool = Field(default=False, description=_DRY_APPLY)
     lock_timeout_seconds: int = Field(default=LOCK_TIMEOUT_SECONDS, ge=1, description=_LOCK)
 
@@ -81,6 +83,7 @@ class RunConfig(dg.Config):
     target: str = Field(default="head", description="Revision to apply up to: head, an id or the start of one.")
     expected_version: str = Field(default="", description=_EXPECTED)
     allow_data_loss: list[str] = Field(default=[], description=_LOSS)
+    allow_unproved: list[str] = Field(default=[], description=_UNPROVED)
     dry_run: bool = Field(default=False, description=_DRY_APPLY)
     lock_timeout_seconds: int = Field(default=LOCK_TIMEOUT_SECONDS, ge=1, description=_LOCK)
 
@@ -125,6 +128,7 @@ def run_mapping(config: RunConfig) -> dict[str, Any]:
             "target": config.target,
             "expected_version": config.expected_version,
             "allow_data_loss": list(config.allow_data_loss),
+            "allow_unproved": list(config.allow_unproved),
             "dry_run": config.dry_run,
             "lock_timeout_seconds": config.lock_timeout_seconds,
         }

@@ -71,7 +71,13 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
     head = proposal.head_before or BASE
     if not proposal.revisions:
         summary = f"Nothing to generate: the revisions come to what the schema files ask for (head {head})."
-        return {"summary": summary, "head": head, REVISIONS: [], "warnings": _warnings(proposal)}
+        return {
+            "summary": summary,
+            "head": head,
+            REVISIONS: [],
+            "warnings": _warnings(proposal),
+            "carried": _carried(proposal),
+        }
     verb = "would be proposed (dry run, nothing was written)" if dry_run else "proposed"
     lines = "\n".join(f"{item.revision} {verb}: {item.path}" for item in proposal.revisions)
     relations = len({change.relation for change in proposal.changes})
@@ -79,6 +85,7 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
         "summary": f"{lines}\n{_count(relations, 'relation')} changed; proved up, down and up again on a shadow.",
         "head": head if dry_run else proposal.head,
         "head_before": head,
+        "proposal": proposal.id,
         REVISIONS: [item.revision for item in proposal.revisions],
         "path": dg.MetadataValue.path(str(proposal.revisions[0].path)),
         "changes": _table(
@@ -88,8 +95,11 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
             ]
         ),
         "upgrade_sql": _sql("\n".join(item.upgrade_sql for item in proposal.revisions)),
-        "hazards": _hazards(hazard for item in proposal.revisions for hazard in item.hazards),
+        "hazards": _table(
+            _by_gravity(_row(item.revision, hazard) for item in proposal.revisions for hazard in item.hazards)
+        ),
         "warnings": _warnings(proposal),
+        "carried": _carried(proposal),
         "relations_changed": relations,
     }
 
@@ -108,6 +118,8 @@ def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Re
     if held_back:
         names = ", ".join(str(item.path) for item in held_back)
         summary += f"\nWritten in this run and not applied; review, then run migrations: {names}"
+    if result.unproved:
+        summary += f"\nApplied without a proof, as named: {', '.join(result.unproved)}"
     metadata: Metadata = {
         "summary": summary,
         "revision_before": before,
@@ -119,7 +131,7 @@ def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Re
             ]
         ),
         "pending": _table([{"revision": item.revision, "file": item.path.name} for item in result.pending]),
-        "hazards": _hazards(hazard for item in result.pending for hazard in item.hazards),
+        "hazards": _hazards_on_target(result),
         "revisions_run": len(result.applied),
         "seconds": round(sum(item.seconds for item in result.applied), 2),
     }
@@ -149,8 +161,35 @@ def _warnings(proposal: Proposal) -> dg.MetadataValue[Any]:
     return _table([{"warning": text} for text in proposal.warnings])
 
 
-def _hazards(hazards: Iterable[Hazard]) -> dg.MetadataValue[Any]:
-    return _table([{"kind": item.kind, "object": item.object, "detail": item.detail} for item in hazards])
+def _carried(proposal: Proposal) -> dg.MetadataValue[Any]:
+    return _table([{"carried": name} for name in proposal.carried])
+
+
+def _row(revision: str, hazard: Hazard) -> dict[str, Any]:
+    return {"revision": revision, "kind": hazard.kind, "object": hazard.object, "detail": hazard.detail}
+
+
+def _hazards_on_target(result: ApplyResult) -> dg.MetadataValue[Any]:
+    """Show hazards with what they mean on the target: rows and bytes of the table that each is about."""
+    from monarch_dagster.migrations.sizes import human_bytes, live_hazards, size_of
+
+    rows = []
+    found = [(item.revision, hazard) for item in result.pending for hazard in item.hazards]
+    found += [("", hazard) for hazard in live_hazards(result.sizes)]
+    for revision, hazard in found:
+        size = size_of(hazard, result.sizes)
+        rows.append(
+            _row(revision, hazard)
+            | {"rows": f"about {size.rows:,}" if size else "", "size": human_bytes(size.bytes) if size else ""}
+        )
+    return _table(_by_gravity(rows))
+
+
+def _by_gravity(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    # Loaded here: the code location does without the domain until something runs.
+    from monarch_dagster.migrations.hazards import gravity
+
+    return sorted(rows, key=lambda row: gravity(row["kind"]))
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:

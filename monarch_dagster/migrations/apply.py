@@ -14,6 +14,8 @@ from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.chain import BASE, Chain, Revision, approved_revisions
 from monarch_dagster.migrations.environment import LOCK_TIMEOUT_SECONDS, Options
+from monarch_dagster.migrations.proofs import Prover
+from monarch_dagster.migrations.sizes import Sizes, read_sizes
 from monarch_dagster.postgres.engines import display
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,10 @@ class ApplyResult:
     applied: tuple[Applied, ...] = ()
     pending: tuple[Revision, ...] = field(default=())
     sql: str = ""
+    # Applied without a proof, since a person named them.
+    unproved: tuple[str, ...] = ()
+    # Of the tables that the hazards of `pending` name.
+    sizes: Sizes = field(default_factory=dict)
 
 
 def database_revision(chain: Chain, url: URL) -> str | None:
@@ -63,10 +69,12 @@ def database_revision(chain: Chain, url: URL) -> str | None:
 def apply_revisions(
     chain: Chain,
     url: URL,
+    prover: Prover,
     *,
     to: str = "head",
     expected_version: str = "",
     allow_data_loss: Iterable[str] = (),
+    allow_unproved: Iterable[str] = (),
     lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS,
     dry_run: bool = False,
 ) -> ApplyResult:
@@ -75,9 +83,11 @@ def apply_revisions(
     Args:
         chain: the revisions.
         url: the target.
+        prover: proves what is pending and has not been proved here.
         to: "head", a revision's id or the start of one.
         expected_version: where given ("base" or an id), the target must be at it.
         allow_data_loss: revisions that may lose stored values, "REV" or "FROM:TO".
+        allow_unproved: revisions that may run without a proof, "REV" or "FROM:TO".
         lock_timeout_seconds: how long a statement waits for a lock before the revision is rolled back and tried again.
         dry_run: return the SQL and run nothing.
 
@@ -98,7 +108,12 @@ def apply_revisions(
         )
     if dry_run:
         sql = "" if goal == before else runner.upgrade_sql([chain.directory], before, goal, Options(url))
-        return ApplyResult(before, before, pending=chain.after(before), sql=sql)
+        pending = chain.after(before)
+        return ApplyResult(before, before, pending=pending, sql=sql, sizes=read_sizes(url, pending))
+    pending = chain.upto(goal)[len(chain.upto(before)) :]
+    unproved = prover.demand(chain, pending, approved_revisions(chain, allow_unproved))
+    for name in unproved:
+        log.warning("%s is applied without a proof, as it was named", name)
     applied: list[Applied] = []
 
     def start(revisions: Sequence[str]) -> None:
@@ -118,7 +133,7 @@ def apply_revisions(
         with _telling_how_far(chain, applied):
             runner.upgrade([chain.directory], goal, options)
     after = database_revision(chain, url)
-    return ApplyResult(before, after, tuple(applied), chain.after(after))
+    return _result(before, after, applied, chain, url, unproved)
 
 
 def revert_revisions(chain: Chain, url: URL, *, to: str, allow_data_loss: Iterable[str] = ()) -> ApplyResult:
@@ -148,7 +163,19 @@ def revert_revisions(chain: Chain, url: URL, *, to: str, allow_data_loss: Iterab
         with _telling_how_far(chain, applied):
             runner.downgrade([chain.directory], goal or BASE, options)
     after = database_revision(chain, url)
-    return ApplyResult(before, after, tuple(applied), chain.after(after))
+    return _result(before, after, applied, chain, url)
+
+
+def _result(
+    before: str | None,
+    after: str | None,
+    applied: Iterable[Applied],
+    chain: Chain,
+    url: URL,
+    unproved: tuple[str, ...] = (),
+) -> ApplyResult:
+    pending = chain.after(after)
+    return ApplyResult(before, after, tuple(applied), pending, unproved=unproved, sizes=read_sizes(url, pending))
 
 
 @contextmanager

@@ -19,12 +19,17 @@ from monarch_dagster.errors import MonarchError
 VERSIONS = "versions"
 BASE = "base"
 _ASSIGNMENT = re.compile(r"^(revision|down_revision)\s*(?::[^=\n]+)?=\s*(.+?)\s*(?:#.*)?$", re.MULTILINE)
+_BODIES = re.compile(
+    r"^def upgrade\(\) -> None:\n    (.*)\n\n\ndef downgrade\(\) -> None:\n    (.*)\n\Z", re.MULTILINE | re.DOTALL
+)
+# Alembic's own length; version_num is VARCHAR(32).
+REVISION_LENGTH = 12
 _HAZARD = re.compile(r"^Hazard: (\w+) (.+?): (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Hazard:
-    """What a revision may cost: its kind (data_loss, rewrite, scan, lock, limit), the object, and why."""
+    """What a revision may cost: its kind (data_loss, rewrite, … as `hazards` has them), the object, and why."""
 
     kind: str
     object: str
@@ -44,6 +49,9 @@ class Revision:
     digest: str
     message: str
     hazards: tuple[Hazard, ...] = ()
+    # Whether its operations are no longer those that its id was made from, and whether there are any.
+    edited: bool = False
+    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,10 +105,10 @@ class Chain:
         places = [self.position(item.revision) for item in held]
         return self._with(self.revisions[: min(places, default=len(self.revisions))])
 
-    def extended(self, revision: Revision) -> Chain:
-        """Return the chain with `revision` behind its head. Raises `MonarchError` where there are several heads."""
+    def extended(self, *revisions: Revision) -> Chain:
+        """Return the chain with `revisions` behind its head. Raises `MonarchError` where there are several heads."""
         self.check_linear()
-        return self._with((*self.revisions, revision))
+        return self._with((*self.revisions, *revisions))
 
     def _with(self, revisions: tuple[Revision, ...]) -> Chain:
         return Chain(self.directory, revisions, (revisions[-1].revision,) if revisions else ())
@@ -165,6 +173,16 @@ def load_chain(schema_dir: Path) -> Chain:
     return Chain(directory, tuple(ordered), heads)
 
 
+def revision_id(down_revision: str | None, upgrades: str, downgrades: str) -> str:
+    """Return the id of a revision: a hash of the one below it and of its canonical operations, both ways (rule 5)."""
+    return short_hash(down_revision or BASE, upgrades, downgrades)
+
+
+def short_hash(*parts: str) -> str:
+    """Return an id of a revision's length for some texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:REVISION_LENGTH]
+
+
 def approved_revisions(chain: Chain, names: Iterable[str]) -> frozenset[str]:
     """Return the revisions that a person named, each as "REV", or as "FROM:TO" for all between the two, in any order.
 
@@ -220,7 +238,21 @@ def _read(path: Path) -> Revision:
     doc = _docstring(text)
     message, _, header = doc.partition("\n")
     hazards = tuple(Hazard(*groups) for groups in _HAZARD.findall(header))
-    return Revision(revision, down_revision, path, hashlib.sha256(content).hexdigest(), message.strip(), hazards)
+    if _cannot_be_reverted(text):
+        hazards += (Hazard("irreversible", revision, "its downgrade refuses; what it does cannot be taken back"),)
+    bodies = _BODIES.search(text)
+    edited = bodies is None or revision != revision_id(down_revision, bodies[1], bodies[2])
+    empty = bodies is not None and bodies[1] == bodies[2] == "pass"
+    digest = hashlib.sha256(content).hexdigest()
+    return Revision(revision, down_revision, path, digest, message.strip(), hazards, edited, empty)
+
+
+def _cannot_be_reverted(text: str) -> bool:
+    if "IrreversibleRevision" not in text:
+        return False
+    return any(
+        isinstance(node, ast.Raise) and "IrreversibleRevision" in ast.dump(node) for node in ast.walk(ast.parse(text))
+    )
 
 
 def _docstring(text: str) -> str:

@@ -1,8 +1,9 @@
 """Data loss needs a name (DESIGN rule 8): what a revision would drop or cut is judged on the target, by effect.
 
 The revision runs in a savepoint; the catalog before and after tells which tables and columns are gone or of another
-type, whether an operation or a hand-written statement did it. Where something is, the savepoint is rolled back, the
-tables are locked, and the values that would be lost are counted. Nothing stored: the revision runs again and stays.
+type, and the transaction's statistics which were written to, whether an operation or a hand-written statement did it.
+Where something is, the savepoint is rolled back, the tables are locked, and what they hold is counted. Nothing stored:
+the revision runs again, and stays where the tables that stay hold no less than before.
 """
 
 from __future__ import annotations
@@ -10,52 +11,57 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, exc
+from sqlalchemy import Connection, event, exc
 
 from monarch_dagster.errors import MonarchError, counted
+from monarch_dagster.migrations import autocommit
+from monarch_dagster.migrations.stored_values import (
+    Column,
+    Columns,
+    find_written,
+    hold,
+    read_writes,
+    stored_columns,
+)
 from monarch_dagster.postgres.engines import run_script
-
-_COLUMNS = """
-SELECT c.oid, n.nspname, c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod)
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'alembic') AND n.nspname !~ '^pg_toast'
-"""
+from monarch_dagster.postgres.quoting import quote
 
 
 @dataclass(frozen=True)
-class Column:
-    """A stored column: its names, and its type as PostgreSQL formats it."""
+class _Unknown:
+    """A column whose new type is not there before the revision runs: how many values it holds, and different ones."""
 
-    schema: str
-    table: str
-    name: str
-    type: str
+    column: Column
+    before: tuple[int, int]
 
-
-Columns = Mapping[tuple[int, int], Column]
+    def told_after(self, connection: Connection, renamed: Column) -> list[str]:
+        """Tell, when the revision has run, what it lost: values that became null, or one and the same."""
+        now = _distinct(connection, f"{quote(renamed.schema)}.{quote(renamed.table)}", renamed.name)
+        lost = max(before - after for before, after in zip(self.before, now, strict=True))
+        name = f"{self.column.schema}.{self.column.table}.{self.column.name}"
+        return [f"  {name}: {counted(lost, 'value')} lost"] if lost > 0 else []
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What a revision takes from one table: the whole of it, columns, and columns that get another type."""
+    """What a revision takes from one table: the whole of it, columns, and columns that get another type (old, new)."""
 
     schema: str
     table: str
     whole: bool = False
     columns: tuple[str, ...] = ()
-    retyped: Mapping[str, str] = field(default_factory=dict)
+    retyped: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def find_losses(before: Columns, after: Columns) -> list[Loss]:
     """Compare the stored columns before and after; return what is gone or of another type, a `Loss` a table."""
     tables_after = {oid for oid, _ in after}
     gone: dict[int, list[str]] = defaultdict(list)
-    retyped: dict[int, dict[str, str]] = defaultdict(dict)
+    retyped: dict[int, dict[str, tuple[str, str]]] = defaultdict(dict)
     names: dict[int, tuple[str, str]] = {}
     for (oid, number), column in before.items():
         now = after.get((oid, number))
@@ -63,7 +69,7 @@ def find_losses(before: Columns, after: Columns) -> list[Loss]:
         if now is None:
             gone[oid].append(column.name)
         elif now.type != column.type:
-            retyped[oid][column.name] = now.type
+            retyped[oid][column.name] = column.type, now.type
     losses = [
         Loss(*names[oid], oid not in tables_after, tuple(sorted(gone[oid])), dict(sorted(retyped[oid].items())))
         for oid in gone.keys() | retyped.keys()
@@ -72,51 +78,101 @@ def find_losses(before: Columns, after: Columns) -> list[Loss]:
 
 
 def guarded(
-    connection: Connection, revision: str, approved: Collection[str], run: Callable[[], None], source: str
+    connection: Connection,
+    revision: str,
+    approved: Collection[str],
+    run: Callable[[], None],
+    source: str,
+    *,
+    is_upgrade: bool,
 ) -> None:
     """Run a revision; refuse it, with the rows per table, where it would lose stored values and is not in `approved`.
 
-    `source` is the revision's text: one that leaves the transaction by an `autocommit_block()` cannot be tried in a
-    savepoint and runs as it is; by rule 7 such a revision holds one statement, which builds an index.
+    `source` is the revision's text: where the function that runs leaves the transaction by an `autocommit_block()`,
+    it cannot be tried in a savepoint, and it is refused unless its code plainly loses nothing.
 
     Raises `MonarchError` for the refusal.
     """
-    if revision in approved or _leaves_transaction(source):
+    if revision in approved:
         run()
         return
-    before = _stored_columns(connection)
+    if leaves_transaction(source, is_upgrade=is_upgrade):
+        if unjudged := autocommit.find_unjudged(_running(source, is_upgrade)):
+            raise _cannot_be_judged(revision, unjudged)
+        run()
+        return
+    before, written_before = stored_columns(connection), read_writes(connection)
     savepoint = connection.begin_nested()
-    run()
-    losses = find_losses(before, _stored_columns(connection))
-    if not losses:
+    _run_inside(connection, revision, run)
+    after = stored_columns(connection)
+    losses = find_losses(before, after)
+    written = find_written(written_before, read_writes(connection))
+    if not losses and not written:
         savepoint.commit()
         return
     savepoint.rollback()
-    if lines := [line for loss in losses for line in _count(connection, loss)]:
-        raise MonarchError(
-            f"Revision {revision} would lose stored values; nothing of it was applied:\n" + "\n".join(lines),
-            remedy=f"Keep a copy of them if they matter, then name the revision: --allow-data-loss {revision} "
-            f"(plain alembic: -x allow_data_loss={revision}).",
-        )
-    run()
+    unknown: list[_Unknown] = []
+    if lines := [line for loss in losses for line in _count(connection, loss, unknown)]:
+        raise _refused(revision, lines)
+    left_out = {item.column for item in unknown}
+    held = [
+        hold(connection, table, before, after, left_out, whole=table not in written_before) for table in sorted(written)
+    ]
+    _run_inside(connection, revision, run)
+    renamed = {column: after[key] for key, column in before.items() if key in after}
+    lines = [line for item in unknown for line in item.told_after(connection, renamed[item.column])]
+    lines += [line for item in held if item for line in item.told_after(connection)]
+    if lines:
+        raise _refused(revision, lines)
 
 
-def _leaves_transaction(source: str) -> bool:
-    # Asked of the code: in a message or a comment the word opens no way around the guard.
-    return "autocommit_block" in source and any(
-        isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "autocommit_block"
-        for node in ast.walk(ast.parse(source))
+def _run_inside(connection: Connection, revision: str, run: Callable[[], None]) -> None:
+    """Run a revision whose code does not show that it leaves its transaction, and refuse it where it does so."""
+
+    def refuse(_connection: Connection) -> None:
+        raise _cannot_be_judged(revision, "a commit while it runs")
+
+    # Told before the commit is sent; what an imported function commits is seen here only.
+    event.listen(connection, "commit", refuse)
+    try:
+        run()
+    finally:
+        event.remove(connection, "commit", refuse)
+
+
+def leaves_transaction(source: str, *, is_upgrade: bool) -> bool:
+    """Say whether the function of a revision's text that runs opens an `autocommit_block()`."""
+    # A full parse of a large file is slow.
+    return "autocommit_block" in source and autocommit.leaves_transaction(_running(source, is_upgrade))
+
+
+def _running(source: str, is_upgrade: bool) -> Sequence[ast.FunctionDef]:
+    return autocommit.running_code(source, "upgrade" if is_upgrade else "downgrade")
+
+
+def _cannot_be_judged(revision: str, call: str) -> MonarchError:
+    return MonarchError(
+        f"Revision {revision} leaves its transaction, so what it would lose cannot be judged; nothing of it was "
+        f"applied:\n  {call}",
+        remedy=f"Do it in a transaction, in a revision that does not leave it, or name the revision: "
+        f"--allow-data-loss {revision} (plain alembic: -x allow_data_loss={revision}).",
     )
 
 
-def _stored_columns(connection: Connection) -> Columns:
-    rows = connection.exec_driver_sql(_COLUMNS)
-    return {(oid, number): Column(schema, table, name, type_) for oid, schema, table, number, name, type_ in rows}
+def _refused(revision: str, lines: Sequence[str]) -> MonarchError:
+    return MonarchError(
+        f"Revision {revision} would lose stored values; nothing of it was applied:\n" + "\n".join(lines),
+        remedy=f"Keep a copy of them if they matter, then name the revision: --allow-data-loss {revision} "
+        f"(plain alembic: -x allow_data_loss={revision}).",
+    )
 
 
-def _count(connection: Connection, loss: Loss) -> list[str]:
-    """Lock the table, so that the count stays true, and tell what would be lost in it."""
-    name = f"{_quote(loss.schema)}.{_quote(loss.table)}"
+def _count(connection: Connection, loss: Loss, unknown: list[_Unknown]) -> list[str]:
+    """Lock the table, so that the count stays true, and tell what would be lost in it.
+
+    A column that gets a type which the revision itself makes is added to `unknown`.
+    """
+    name = f"{quote(loss.schema)}.{quote(loss.table)}"
     run_script(connection, f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
     if loss.whole:
         rows = run_script(connection, f"SELECT count(*) FROM {name}").scalar_one()
@@ -124,34 +180,32 @@ def _count(connection: Connection, loss: Loss) -> list[str]:
     lines = []
     columns: Sequence[str] = loss.columns
     if columns:
-        counts = run_script(connection, f"SELECT {', '.join(f'count({_quote(c)})' for c in columns)} FROM {name}")
+        counts = run_script(connection, f"SELECT {', '.join(f'count({quote(c)})' for c in columns)} FROM {name}")
         lines += [
             f"  {loss.schema}.{loss.table}.{column}: the column with {counted(count, 'value')}"
             for column, count in zip(columns, counts.one(), strict=True)
             if count
         ]
-    for column, type_ in loss.retyped.items():
-        if count := _count_cut(connection, name, _quote(column), type_):
-            lines.append(f"  {loss.schema}.{loss.table}.{column}: {counted(count, 'value')} lost in {type_}")
+    for column, (old, new) in loss.retyped.items():
+        if connection.exec_driver_sql("SELECT to_regtype(%s)", (new,)).scalar_one() is None:
+            changed = Column(loss.schema, loss.table, column, old)
+            unknown.append(_Unknown(changed, _distinct(connection, name, column)))
+        elif count := _count_cut(connection, name, quote(column), old, new):
+            lines.append(f"  {loss.schema}.{loss.table}.{column}: {counted(count, 'value')} lost in {new}")
     return lines
 
 
-def _count_cut(connection: Connection, table: str, column: str, type_: str) -> int:
-    """Count the values that do not come back unchanged from the new type; all of them where they cannot be cast."""
-    try:
-        with connection.begin_nested():
-            changed = f"{column}::{type_}::text IS DISTINCT FROM {column}::text"
-            if _same_scale(type_):
-                changed = f"{column}::{type_} IS DISTINCT FROM {column}"
+def _distinct(connection: Connection, table: str, column: str) -> tuple[int, int]:
+    quoted = quote(column)
+    counts: Any = run_script(connection, f"SELECT count({quoted}), count(DISTINCT {quoted}::text) FROM {table}").one()
+    return counts[0], counts[1]
+
+
+def _count_cut(connection: Connection, table: str, column: str, old: str, new: str) -> int:
+    """Count the values that do not come back from the new type as they were; all of them where they cannot be cast."""
+    back = f"{column}::{new}::{old}"
+    # Some types, such as json, know no equality; then the spelling decides.
+    for changed in (f"{back} IS DISTINCT FROM {column}", f"{back}::text IS DISTINCT FROM {column}::text"):
+        with suppress(exc.DBAPIError), connection.begin_nested():
             return int(run_script(connection, f"SELECT count(*) FROM {table} WHERE {changed}").scalar_one())
-    except exc.DBAPIError:
-        return int(run_script(connection, f"SELECT count({column}) FROM {table}").scalar_one())
-
-
-def _same_scale(type_: str) -> bool:
-    # Numbers and times are equal in other spellings (1.50 and 1.5), which a comparison as text would call lost.
-    return type_.startswith(("numeric", "integer", "bigint", "smallint", "double", "real", "timestamp"))
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return int(run_script(connection, f"SELECT count({column}) FROM {table}").scalar_one())

@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Connection, exc
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.builds import settled
 from monarch_dagster.migrations.chain import VERSIONS, approved_revisions, load_chain
-from monarch_dagster.migrations.data_loss import guarded
-from monarch_dagster.postgres.engines import connect
+from monarch_dagster.migrations.data_loss import guarded, leaves_transaction
+from monarch_dagster.postgres.engines import connect, run_script
 from monarch_dagster.postgres.locks import apply_lock, lock_revision
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ ATTRIBUTE = "monarch"
 # How an error that a revision raises says which one it was.
 NOTE = "in revision "
 LOCK_TIMEOUT_SECONDS = 5
+# An index that is built while others write waits for their transactions to end, and nobody waits for it meanwhile.
+BUILD_LOCK_TIMEOUT = "1h"
 TRIES = 8
 LONGEST_PAUSE_SECONDS = 15.0
 # lock_not_available, deadlock_detected (PostgreSQL, "Error Codes"): the revision was rolled back and may run again.
@@ -53,6 +57,8 @@ class Options:
     approved: frozenset[str] = frozenset()
     # Told, under the lock, the revisions that the database holds; it may refuse to go on.
     on_start: Callable[[Sequence[str]], None] = field(default=lambda _revisions: None)
+    # Told the revisions that an upgrade is about to run; it may refuse them.
+    on_steps: Callable[[Sequence[str]], None] = field(default=lambda _revisions: None)
     on_step: Callable[[str, float], None] = field(default=lambda _revision, _seconds: None)
 
 
@@ -124,6 +130,7 @@ def _migrate_online(context: EnvironmentContext, connection: Connection, options
         if waiting is None:
             options.on_start(tuple(heads))
             waiting = [_timed(step, connection, options) for step in steps_function(heads, migration)]
+            options.on_steps([_revision(step) for step in waiting if step.is_upgrade and hasattr(step, "revision")])
         while waiting:
             yield waiting[0]
             waiting.pop(0)
@@ -159,13 +166,14 @@ def _timed(step: Step, connection: Connection, options: Options) -> Step:
 
     def migration_fn(**arguments: Any) -> None:
         started = time.monotonic()
+        source = _source(step)
+        alone = leaves_transaction(source, is_upgrade=step.is_upgrade)
         try:
-            if options.shadow:
-                run(**arguments)
-            else:
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{options.lock_timeout_seconds}s'")
-                lock_revision(connection)
-                guarded(connection, _revision(step), options.approved, lambda: run(**arguments), _source(step))
+            with settled(options.url, source) if alone else nullcontext():
+                if options.shadow:
+                    run(**arguments)
+                else:
+                    _run_on_target(step, connection, options, source, alone, lambda: run(**arguments))
         except Exception as error:
             error.add_note(f"{NOTE}{_revision(step)}")
             raise
@@ -173,6 +181,20 @@ def _timed(step: Step, connection: Connection, options: Options) -> Step:
 
     step.migration_fn = migration_fn
     return step
+
+
+def _run_on_target(
+    step: Step, connection: Connection, options: Options, source: str, alone: bool, run: Callable[[], None]
+) -> None:
+    if alone:
+        # For the session: what is set in a transaction ends with it, and a build runs outside of one.
+        run_script(connection, f"SET lock_timeout = '{BUILD_LOCK_TIMEOUT}'; SET statement_timeout = 0")
+    else:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{options.lock_timeout_seconds}s'")
+    lock_revision(connection)
+    guarded(connection, _revision(step), options.approved, run, source, is_upgrade=step.is_upgrade)
+    if alone:
+        run_script(connection, "RESET lock_timeout; RESET statement_timeout")
 
 
 def _revision(step: Step) -> str:
@@ -190,7 +212,7 @@ def _only_reads(context: EnvironmentContext) -> bool:
 
 
 def _plain_options(context: EnvironmentContext) -> Options:
-    """Read the options of a plain `alembic` command: the settings, and `-x allow_data_loss=REV`."""
+    """Read the options of a plain `alembic` command: the settings, `-x allow_data_loss=REV`, `-x allow_unproved=…`."""
     from monarch_dagster.settings import Settings
 
     settings = Settings.load()
@@ -204,5 +226,30 @@ def _plain_options(context: EnvironmentContext) -> Options:
         )
     # As a dictionary it would keep the last of several.
     arguments = [argument.partition("=") for argument in context.get_x_argument()]
-    named = [value for name, _, value in arguments if name == "allow_data_loss"]
-    return Options(settings.target_url(), approved=approved_revisions(load_chain(schema_dir), named))
+    losing, unproved = (
+        [value for name, _, value in arguments if name == wanted] for wanted in ("allow_data_loss", "allow_unproved")
+    )
+    return Options(
+        settings.target_url(),
+        approved=approved_revisions(load_chain(schema_dir), losing),
+        on_steps=lambda revisions: _prove_elsewhere(revisions, unproved),
+    )
+
+
+def _prove_elsewhere(revisions: Sequence[str], unproved: Sequence[str]) -> None:
+    """Prove in a process of its own: Alembic's context, which a proof needs too, is this process's."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    if revisions:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            pool.submit(_prove, revisions, unproved).result()
+
+
+def _prove(revisions: Sequence[str], unproved: Sequence[str]) -> None:
+    from monarch_dagster.settings import Settings
+
+    _show_progress()
+    settings = Settings.load()
+    chain = load_chain(settings.sources.schema_dir)
+    settings.prover().demand(chain, chain.only(revisions), approved_revisions(chain, unproved))

@@ -10,29 +10,32 @@ import hashlib
 import logging
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.files import replace_file
-from monarch_dagster.migrations.chain import BASE, Chain, Hazard, Revision, load_chain
-from monarch_dagster.migrations.prove import check_kinds, model_changes, prove
-from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts, keep_clone
+from monarch_dagster.migrations.chain import BASE, Chain, Hazard, Revision, load_chain, revision_id
+from monarch_dagster.migrations.proofs import Proofs
+from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts, keep_clone, user_schemas
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
+from monarch_dagster.salesforce.object_meta import read_object_meta
 from monarch_dagster.schema.desired import Desired, Sources, build_desired
-from monarch_dagster.schema.facts import Difference, Facts
+from monarch_dagster.schema.facts import Difference, Facts, carry, differences, read_facts
+
+if TYPE_CHECKING:
+    from monarch_dagster.migrations.compose import Draft, Way
+    from monarch_dagster.migrations.renames import Rename
 
 log = logging.getLogger(__name__)
 
-# Alembic's own length; version_num is VARCHAR(32).
-REVISION_LENGTH = 12
 LONGEST_SLUG = 40
 
 
@@ -50,12 +53,18 @@ class ProposedRevision:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What generating came to: the head before, the revisions proposed (none: nothing to do), and the changes."""
+    """What generating came to: the head before, the revisions proposed (none: nothing to do), and the changes.
+
+    `id` is what the revisions share; "" where there are none.
+    """
 
     head_before: str | None
     revisions: tuple[ProposedRevision, ...] = ()
     changes: tuple[Difference, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    id: str = ""
+    # What the chain made and no model can declare: it stays as it is.
+    carried: tuple[str, ...] = ()
 
     @property
     def head(self) -> str | None:
@@ -64,13 +73,20 @@ class Proposal:
 
 
 def propose(
-    sources: Sources, shadows: ShadowServer, *, message: str = "", dry_run: bool = False, empty: bool = False
+    sources: Sources,
+    shadows: ShadowServer,
+    proofs: Proofs,
+    *,
+    message: str = "",
+    dry_run: bool = False,
+    empty: bool = False,
 ) -> Proposal:
     """Propose the revision that takes the chain to the desired schema, or nothing where it is there already.
 
     Args:
         sources: what is desired; the chain is in the same schema folder.
         shadows: where chain and desired schema are built and the revision is proved.
+        proofs: where it is kept that the revision was proved.
         message: the revision's message, in its docstring and its file's name.
         dry_run: prove, but write nothing.
         empty: write a revision without operations, to be filled in by hand.
@@ -86,19 +102,22 @@ def propose(
             for item in proposal.revisions:
                 replace_file(item.path, item.text.encode())
                 log.info("Proposed revision %s: %s", item.revision, item.path)
+                chain = chain.extended(_as_read(item))
+                if not empty:
+                    proofs.keep(chain, item.revision, shadows.major)
         return proposal
 
 
-def sources_covered(sources: Sources, shadows: ShadowServer) -> bool:
-    """Say whether the chain comes to the desired schema, so that generating would propose nothing.
+def coverage(sources: Sources, shadows: ShadowServer) -> tuple[bool, tuple[str, ...]]:
+    """Say whether the chain comes to the desired schema, so that generating would propose nothing, and what it carries.
 
     Raises `MonarchError` as `propose` does.
     """
     chain = load_chain(sources.schema_dir)
     with chain_clone(shadows, chain, chain.head) as url:
         before = chain_facts(url)
-        desired = _checked_sources(sources, before)
-        return not model_changes(before, desired_facts(shadows, chain, desired))
+        declared = desired_facts(shadows, chain, _checked_sources(sources, before))
+    return carry(before, declared) == before, before.carried()
 
 
 @contextmanager
@@ -127,38 +146,14 @@ def folder_lock(folder: Path, *, write: bool) -> Iterator[None]:
         os.close(descriptor)
 
 
-def revision_id(down_revision: str | None, upgrades: str, downgrades: str) -> str:
-    """Return the id of a revision: a hash of the one below it and of its canonical operations, both ways (rule 5)."""
-    parts = "\0".join((down_revision or BASE, upgrades, downgrades))
-    return hashlib.sha256(parts.encode()).hexdigest()[:REVISION_LENGTH]
-
-
 def file_name(revision: str, message: str, now: datetime) -> str:
     """Return `YYYY_MM_DD_HHMM-<revision>_<slug>.py`; `now` is in UTC, the slug is empty without a message."""
     slug = "_".join(re.findall(r"[a-z0-9]+", message.lower()))[:LONGEST_SLUG].rstrip("_")
     return f"{now:%Y_%m_%d_%H%M}-{revision}_{slug}.py"
 
 
-def summarise(changes: Sequence[Difference]) -> str:
-    """Return what a revision does in a line, for the docstring of one without a message."""
-    new = Counter(change.relation.partition(" ")[0] for change in changes if change.aspect.startswith("the "))
-    altered = {change.relation for change in changes if not change.aspect.startswith("the ")}
-    gone = Counter(
-        change.relation.partition(" ")[0] for change in changes if change.aspect.startswith("the ") and change.found
-    )
-    new -= gone
-    parts = [
-        f"{verb} {counted(count, kind)}"
-        for verb, kinds in (("add", new), ("drop", gone))
-        for kind, count in sorted(kinds.items())
-    ]
-    if altered:
-        parts.append(f"change {counted(len(altered), 'relation')}")
-    return ", ".join(parts)
-
-
 def _propose_empty(chain: Chain, message: str) -> Proposal:
-    from monarch_dagster.migrations.autogenerate import render_revision
+    from monarch_dagster.migrations.rendering import render_revision
 
     # Two empty revisions behind one head would be one and the same; the message tells them apart.
     revision = revision_id(chain.head, message, "empty")
@@ -171,23 +166,63 @@ def _propose_empty(chain: Chain, message: str) -> Proposal:
 
 
 def _propose_changes(sources: Sources, chain: Chain, shadows: ShadowServer, message: str) -> Proposal:
+    from monarch_dagster.migrations.compose import compose, summarise
+    from monarch_dagster.migrations.prove import prove_drafts
+    from monarch_dagster.migrations.renames import find_renames, likely_renames
+
     with chain_clone(shadows, chain, chain.head) as url:
         before = chain_facts(url)
         desired = _checked_sources(sources, before)
         for warning in desired.warnings:
             log.warning("%s", warning)
-        wanted = desired_facts(shadows, chain, desired)
-        changes = model_changes(before, wanted)
-        if not changes:
+        declared = desired_facts(shadows, chain, desired)
+        renames = find_renames(before, declared, desired.metadata)
+        if carry(before, declared) == before:
             log.info("Nothing to generate: the chain comes to the desired schema (head %s)", chain.head or BASE)
-            return Proposal(chain.head, warnings=desired.warnings)
-        check_kinds(changes, before, wanted)
-        revision = _render(chain, desired, changes, url, message)
-        sql = prove(url, revision.revision, chain.head, revision.text, before=before, wanted=wanted)
-        proved = replace(revision, upgrade_sql=sql)
+            return Proposal(chain.head, warnings=desired.warnings, carried=before.carried())
+        way = _way(url, before, declared, renames)
+        changes = tuple(differences(way.wanted, way.renamed))
+        drafts = compose(chain.head, way, desired, message or summarise(changes, renames))
+        statements = prove_drafts(url, drafts, before)
+        revisions = tuple(_proposed(chain, item, message, sql) for item, sql in zip(drafts, statements, strict=True))
         # The clone is now what the next command would have to replay.
-        keep_clone(shadows, chain.extended(_as_read(proved)), url)
-    return Proposal(chain.head, (proved,), changes, desired.warnings)
+        keep_clone(shadows, chain.extended(*map(_as_read, revisions)), url)
+    hints = tuple(likely_renames(way.renamed, way.wanted))
+    for hint in hints:
+        log.warning("%s", hint)
+    return Proposal(
+        chain.head,
+        revisions,
+        (*(item.change for item in renames), *changes),
+        (*desired.warnings, *hints),
+        drafts[0].proposal,
+        before.carried(),
+    )
+
+
+def _proposed(chain: Chain, draft: Draft, message: str, sql: str) -> ProposedRevision:
+    # A minute apart, so that a listing has them in their order.
+    now = datetime.now(UTC) + timedelta(minutes=draft.number - 1)
+    path = chain.directory / file_name(draft.revision, f"{message} {draft.part}", now)
+    return ProposedRevision(draft.revision, draft.down_revision, path, draft.text, sql, draft.hazards)
+
+
+def _way(url: URL, before: Facts, declared: Facts, renames: tuple[Rename, ...]) -> Way:
+    """Find out where renames lead: PostgreSQL renames, the facts are read, and nothing of it stays."""
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+
+    from monarch_dagster.migrations.compose import Way
+
+    if not renames:
+        return Way(before, before, carry(before, declared), ())
+    with connect(url) as connection:
+        running = Operations(MigrationContext.configure(connection))
+        for item in renames:
+            running.invoke(item.action())
+        renamed = read_facts(connection, user_schemas(connection))
+        connection.rollback()
+    return Way(before, renamed, carry(renamed, declared), renames)
 
 
 def _as_read(proposed: ProposedRevision) -> Revision:
@@ -200,40 +235,18 @@ def _checked_sources(sources: Sources, chain: Facts) -> Desired:
     """Build the desired schema; a source that is not there is not an empty source (DESIGN rule 1)."""
     held = sorted(name for name in chain.tables() if name.startswith(f"{sources.provider_schema}."))
     if held and not sources.object_meta_path.exists():
-        raise MonarchError(
-            f"There is no {sources.object_meta_path}, but the chain holds {counted(len(held), 'table')} of the "
-            f"provider ({', '.join(held[:3])}{', …' if len(held) > 3 else ''}).",
-            remedy="Bring it back with git, or run `monarch fetch`. A file that is missing never drops a table.",
-        )
-    return build_desired(sources)
+        raise _missing_objects(f"There is no {sources.object_meta_path}", held)
+    desired = build_desired(sources)
+    if held and all(table.schema != sources.provider_schema for table in desired.metadata.tables.values()):
+        meta = read_object_meta(sources.object_meta_path)
+        if meta is None or "objects" not in meta.model_fields_set:
+            raise _missing_objects(f"{sources.object_meta_path} has no key objects", held)
+    return desired
 
 
-def _render(chain: Chain, desired: Desired, changes: Sequence[Difference], url: URL, message: str) -> ProposedRevision:
-    from monarch_dagster.migrations.autogenerate import detect, render_bodies, render_revision
-    from monarch_dagster.migrations.hazards import step_hazards
-    from monarch_dagster.migrations.operations import canonical_steps
-
-    schemas = {change.relation.removeprefix("schema "): change for change in changes if _is_schema(change)}
-    with connect(url) as connection:
-        steps = canonical_steps(
-            detect(connection, desired.metadata, changes),
-            new_schemas=[name for name, change in schemas.items() if change.expected],
-            old_schemas=[name for name, change in schemas.items() if not change.expected],
-        )
-        upgrades, downgrades = render_bodies(steps)
-    revision = revision_id(chain.head, upgrades, downgrades)
-    hazards = step_hazards(steps)
-    text = render_revision(
-        revision=revision,
-        down_revision=chain.head,
-        message=message or summarise(changes),
-        hazards=hazards,
-        upgrades=upgrades,
-        downgrades=downgrades,
+def _missing_objects(found: str, held: Sequence[str]) -> MonarchError:
+    return MonarchError(
+        f"{found}, but the chain holds {counted(len(held), 'table')} of the provider "
+        f"({', '.join(held[:3])}{', …' if len(held) > 3 else ''}).",
+        remedy="Bring it back with git, or run `monarch fetch`. A file that is missing never drops a table.",
     )
-    path = chain.directory / file_name(revision, message, datetime.now(UTC))
-    return ProposedRevision(revision, chain.head, path, text, "", hazards)
-
-
-def _is_schema(change: Difference) -> bool:
-    return change.relation.startswith("schema ") and change.aspect == "the schema"

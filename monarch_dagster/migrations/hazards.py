@@ -1,76 +1,157 @@
-"""Hazards: what the upgrade of a revision may cost, told from its operations alone. Pure.
+"""Hazards: what the upgrade of a revision may cost. Pure; what depends on a target (rows, sizes) is not known here.
 
-What depends on a target (rows, sizes) is not known here. Sources: PostgreSQL, "ALTER TABLE" (notes on rewrites and
-scans) and "Explicit Locking".
+Sources: PostgreSQL, "Explicit Locking", "ALTER TABLE" (notes on rewrites and scans), "Limits", "Database Page Layout".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
-
-from alembic.operations import ops
-from sqlalchemy import Numeric, String, Text
-from sqlalchemy.types import TypeEngine
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
 
 from monarch_dagster.migrations.chain import Hazard
-from monarch_dagster.migrations.operations import Step
+from monarch_dagster.schema.facts import Facts, parse_column
 
 DATA_LOSS = "data_loss"
 REWRITE = "rewrite"
 SCAN = "scan"
 LOCK = "lock"
+LIMIT = "limit"
+IRREVERSIBLE = "irreversible"
+CARRIED = "carried"
+KINDS = (DATA_LOSS, IRREVERSIBLE, REWRITE, SCAN, CARRIED, LIMIT, LOCK)
+
+MOST_COLUMNS = 1600
+# A row must fit a page; what is long is stored elsewhere, and a pointer to it stays in the row.
+ROW_BYTES = 8160
+# The lock pool is shared: 64 a connection, 100 connections by default. A transaction should leave room for others.
+LOCK_BUDGET = 5000
+_TOAST_LOCKS = 2
+_POINTER_BYTES = 18
+_WIDTHS = {
+    "boolean": 1,
+    "smallint": 2,
+    "integer": 4,
+    "bigint": 8,
+    "real": 4,
+    "double precision": 8,
+    "date": 4,
+    "uuid": 16,
+    "interval": 16,
+}
+_TIME_BYTES = 8
 
 
-def step_hazards(steps: Iterable[Step]) -> tuple[Hazard, ...]:
-    """Return the hazards of the upgrade direction of all steps, sorted."""
-    found = {hazard for step in steps if not _creates_table(step) for item in step.up for hazard in _hazards(item)}
-    return tuple(sorted(found, key=lambda hazard: (hazard.kind, hazard.object, hazard.detail)))
+class Mode(IntEnum):
+    """Table locks, the weakest first; the number is PostgreSQL's own."""
+
+    SHARE_UPDATE_EXCLUSIVE = 4
+    SHARE = 5
+    SHARE_ROW_EXCLUSIVE = 6
+    ACCESS_EXCLUSIVE = 8
+
+    def __str__(self) -> str:
+        return self.name.replace("_", " ")
 
 
-def _creates_table(step: Step) -> bool:
-    return any(isinstance(item, ops.CreateTableOp) for item in step.up)
+class Held(IntEnum):
+    """For how long a lock is held, the shortest first."""
+
+    BRIEFLY = 1
+    READING = 2
+    BUILDING = 3
+    REWRITING = 4
+
+    def __str__(self) -> str:
+        return ("briefly", "while every row is read", "while an index is built", "while the table is written anew")[
+            self - 1
+        ]
 
 
-def _hazards(item: Any) -> Iterator[Hazard]:
-    table = (
-        f"{getattr(item, 'schema', None)}.{getattr(item, 'source_table', None) or getattr(item, 'table_name', None)}"
-    )
-    match item:
-        case ops.DropTableOp():
-            yield Hazard(DATA_LOSS, table, "the table is dropped with its rows")
-        case ops.DropColumnOp():
-            yield Hazard(DATA_LOSS, f"{table}.{item.column_name}", "the column is dropped with its values")
-        case ops.AlterColumnOp():
-            yield from _alter_hazards(item, f"{table}.{item.column_name}")
-        case ops.AddColumnOp() if not item.column.nullable and item.column.server_default is None:
-            yield Hazard(
-                SCAN, f"{table}.{item.column.name}", "NOT NULL without a default fails where the table has rows"
-            )
-        case ops.CreateForeignKeyOp():
-            yield Hazard(SCAN, table, f"{item.constraint_name} checks every row; writes to both tables wait")
-        case ops.CreateCheckConstraintOp():
-            yield Hazard(SCAN, table, f"{item.constraint_name} checks every row under an exclusive lock")
-        case ops.CreateUniqueConstraintOp() | ops.CreatePrimaryKeyOp():
-            yield Hazard(LOCK, table, f"{item.constraint_name} builds an index under an exclusive lock")
-        case ops.CreateIndexOp():
-            yield Hazard(LOCK, table, f"{item.index_name} is built while writes to the table wait")
+BLOCKED = {
+    Mode.SHARE_UPDATE_EXCLUSIVE: "readers and writers go on",
+    Mode.SHARE: "writers wait",
+    Mode.SHARE_ROW_EXCLUSIVE: "writers wait",
+    Mode.ACCESS_EXCLUSIVE: "readers and writers wait",
+}
 
 
-def _alter_hazards(item: ops.AlterColumnOp, column: str) -> Iterator[Hazard]:
-    if item.modify_type is not None and not widens(item.existing_type, item.modify_type):
-        yield Hazard(REWRITE, column, "the type changes under an exclusive lock; values that do not fit stop it")
-    if item.modify_nullable is False:
-        yield Hazard(SCAN, column, "SET NOT NULL reads every row under an exclusive lock")
+@dataclass(frozen=True)
+class Lock:
+    """A lock on a table ("schema.name"), and for how long it is held."""
+
+    table: str
+    mode: Mode
+    held: Held = Held.BRIEFLY
 
 
-def widens(old: TypeEngine[Any] | None, new: TypeEngine[Any]) -> bool:
-    """Say whether every value of `old` fits `new` and PostgreSQL changes the type without touching the table."""
-    if isinstance(old, String) and isinstance(new, String):
-        return isinstance(new, Text) or new.length is None or (old.length is not None and new.length >= old.length)
-    if isinstance(old, Numeric) and isinstance(new, Numeric) and type(old) is type(new):
-        if new.precision is None:
-            return True
-        # A rewrite is spared only while the scale stays (PostgreSQL, numeric's length coercion).
-        return old.precision is not None and old.scale == new.scale and new.precision >= old.precision
-    return False
+def exclusively(table: str, held: Held = Held.BRIEFLY) -> tuple[Lock]:
+    """Return the lock of most forms of ALTER TABLE."""
+    return (Lock(table, Mode.ACCESS_EXCLUSIVE, held),)
+
+
+def lock_hazards(locks: Iterable[Lock]) -> list[Hazard]:
+    """Return the locks on each table, without those that another one outdoes in strength and time."""
+    by_table: dict[str, set[Lock]] = defaultdict(set)
+    for lock in locks:
+        by_table[lock.table].add(lock)
+    return [
+        Hazard(LOCK, table, f"{lock.mode} {lock.held}; {BLOCKED[lock.mode]}")
+        for table, taken in sorted(by_table.items())
+        for lock in sorted(taken, key=lambda item: (item.mode, item.held))
+        if not any(other != lock and other.mode >= lock.mode and other.held >= lock.held for other in taken)
+    ]
+
+
+def limit_hazards(found: Facts, wanted: Facts) -> list[Hazard]:
+    """Return limits that come near: rows that may not fit a page, dropped columns that still count, many locks."""
+    dropped = [locks_of(aspects) for name, aspects in found.relations.items() if name not in wanted.relations]
+    hazards = []
+    if sum(dropped) > LOCK_BUDGET:
+        detail = (
+            f"dropping {len(dropped):,} relations takes about {sum(dropped):,} locks; see max_locks_per_transaction"
+        )
+        hazards.append(Hazard(LIMIT, "transaction", detail))
+    for name, aspects in wanted.relations.items():
+        before = found.relations.get(name, {})
+        if not name.startswith("table ") or aspects == before:
+            continue
+        table = name.removeprefix("table ")
+        if (width := row_bytes(aspects)) > ROW_BYTES and width > row_bytes(before):
+            detail = f"a row with every column filled takes {width:,} bytes or more; PostgreSQL stores {ROW_BYTES:,}"
+            hazards.append(Hazard(LIMIT, table, detail))
+        columns = {aspect for aspect in (*aspects, *before) if aspect.startswith("column ")}
+        if before and len(columns) > MOST_COLUMNS:
+            detail = f"{len(columns):,} columns with those that were dropped; PostgreSQL allows {MOST_COLUMNS:,}"
+            hazards.append(Hazard(LIMIT, table, detail))
+    return hazards
+
+
+def locks_of(aspects: Mapping[str, str]) -> int:
+    """Return about how many locks creating or dropping a table takes: its own, those of TOAST and of its indexes."""
+    indexes = [
+        name for name, value in aspects.items() if name.startswith("index ") or value.startswith(("PRIMARY", "UNIQUE"))
+    ]
+    return 1 + _TOAST_LOCKS + len(indexes)
+
+
+def row_bytes(aspects: Mapping[str, str]) -> int:
+    """Return the least that a row takes when every column of a table is filled with values too long to stay in it."""
+    return sum(_width(parse_column(value).type) for name, value in aspects.items() if name.startswith("column "))
+
+
+def gravity(kind: str) -> int:
+    """Return where a kind stands, the gravest first; one that a person made up comes last."""
+    return KINDS.index(kind) if kind in KINDS else len(KINDS)
+
+
+def sorted_hazards(hazards: Iterable[Hazard]) -> tuple[Hazard, ...]:
+    """Return hazards once each, the gravest kind first."""
+    return tuple(sorted(set(hazards), key=lambda hazard: (gravity(hazard.kind), hazard.object, hazard.detail)))
+
+
+def _width(kind: str) -> int:
+    if kind.startswith("time") and not kind.endswith("]"):
+        return _TIME_BYTES
+    return _WIDTHS.get(kind, _POINTER_BYTES)

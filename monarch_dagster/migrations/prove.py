@@ -1,79 +1,251 @@
-"""Proof: a proposed revision, run up, down and up again on a clone of the shadow (DESIGN rules 4 and 6).
+"""Proof: revisions, run up, down and up again on a clone of the shadow that holds rows (DESIGN rules 4 and 6).
 
-Holds what counts as a difference, and the errors for those that remain. How a revision comes about is `generate`'s.
+Holds what a proof shows, and the errors for what it finds. How a revision comes about is `compose`'s, what rows there
+are is `rows`'.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import URL
 
-from monarch_dagster.errors import MonarchError
+from monarch_dagster.errors import IrreversibleRevision, MonarchError
 from monarch_dagster.migrations import runner
-from monarch_dagster.migrations.chain import BASE, VERSIONS
+from monarch_dagster.migrations.chain import BASE, VERSIONS, Hazard, Revision
+from monarch_dagster.migrations.compose import Draft
 from monarch_dagster.migrations.environment import Options
-from monarch_dagster.migrations.replay import chain_facts
-from monarch_dagster.schema.facts import Difference, Facts, differences
+from monarch_dagster.migrations.hazards import DATA_LOSS, REWRITE, SCAN
+from monarch_dagster.migrations.planning.operation import qualified
+from monarch_dagster.migrations.replay import SHADOW_SQL, chain_facts
+from monarch_dagster.migrations.rows import Snapshot, fill, lost, rewritten, take
+from monarch_dagster.postgres.engines import connect, run_script
+from monarch_dagster.schema.facts import Facts, differences
 
 SHOWN_DIFFERENCES = 10
+# Tables whose rows stop a revision are emptied one after the other; then all are.
+TRIES = 5
+# Classes 22 and 23 (PostgreSQL, "Error Codes"): data that does not fit, constraints that it does not satisfy.
+DATA_ERRORS = ("22", "23")
+PROPOSED = "proposed.py"
 BY_HAND = (
     "Write these changes by hand in a revision of their own (monarch generate-migrations --empty), or undo them in the "
     f"model. Files are in {VERSIONS}/."
 )
 
 
-def model_changes(before: Facts, wanted: Facts) -> tuple[Difference, ...]:
-    """Return how `wanted` differs from `before`, in what a model can declare."""
-    return tuple(differences(wanted.declarable(), before.declarable()))
+@dataclass(frozen=True)
+class _Subject:
+    """A revision under proof: its text and hazards, where it should end (None: wherever it does), what to say of it."""
+
+    revision: str
+    down_revision: str | None
+    text: str
+    hazards: tuple[Hazard, ...]
+    end: Facts | None
+    called: str
+    remedy: str
 
 
-def check_kinds(changes: Sequence[Difference], before: Facts, wanted: Facts) -> None:
-    """Refuse changes of what autogenerate knows nothing of: enum types, sequences that no column owns."""
-    relations = {**before.relations, **wanted.relations}
-    left = [
-        change
-        for change in changes
-        if not change.relation.startswith(("table ", "schema "))
-        and " owned by " not in relations[change.relation].get("definition", "")
-    ]
-    if left:
-        raise _not_generated("Monarch generates tables and schemas; these changes it cannot generate yet", left)
+def prove_drafts(url: URL, drafts: Sequence[Draft], before: Facts) -> list[str]:
+    """Prove drafts on a clone that is at the first one's down revision. Return the SQL of each upgrade.
 
-
-def prove(url: URL, revision: str, down_revision: str | None, text: str, *, before: Facts, wanted: Facts) -> str:
-    """Run a revision's text on a clone at `down_revision`: up, down and up again. Return the SQL of the upgrade.
-
-    Raises `MonarchError` for a difference that remains, or a step that PostgreSQL refuses.
+    Raises `MonarchError` for a difference that remains, rows that do not survive, a table that is written anew without
+    a hazard that says so, or a step that PostgreSQL refuses.
     """
-    options = Options(url, shadow=True)
+    found = []
+    for draft in drafts:
+        called = "The generated revision"
+        subject = _Subject(draft.revision, draft.down_revision, draft.text, draft.hazards, draft.end, called, BY_HAND)
+        with _files(subject) as versions:
+            before = _prove(url, versions, subject, before)
+            found.append(runner.upgrade_sql(versions, draft.down_revision, draft.revision, Options(url, shadow=True)))
+    return found
+
+
+def prove_file(url: URL, item: Revision, before: Facts, *, proved: bool) -> Facts:
+    """Prove a revision file on a clone at its down revision, or only run it where it is `proved`; return the facts.
+
+    What it should come to is not known; its downgrade must restore what was before, and its second upgrade come to the
+    same as the first. Raises `MonarchError` as `prove_drafts` does.
+    """
+    remedy = (
+        f"Correct {item.path.name}, or take out what it should not do; nothing was applied. Roles and the like that it "
+        f"needs belong in {SHADOW_SQL}."
+    )
+    text = item.path.read_text()
+    subject = _Subject(item.revision, item.down_revision, text, item.hazards, None, item.path.name, remedy)
+    with _files(subject) as versions:
+        if proved:
+            _run(url, versions, subject, "upgrade")
+            return chain_facts(url)
+        return _prove(url, versions, subject, before)
+
+
+@contextmanager
+def _files(subject: _Subject) -> Iterator[list[Path]]:
     with tempfile.TemporaryDirectory(prefix="monarch-proof-") as folder:
-        versions = [Path(folder)]
-        (versions[0] / "proposed.py").write_text(text)
-        if down_revision is not None:
+        (Path(folder) / PROPOSED).write_text(subject.text)
+        if subject.down_revision is not None:
             # It stands for the chain, which is on the clone already and need not be loaded.
-            (versions[0] / "down.py").write_text(f"revision = {down_revision!r}\ndown_revision = None\n")
-        for leg in ("upgrade", "downgrade", "second upgrade"):
-            try:
-                if leg == "downgrade":
-                    runner.downgrade(versions, down_revision or BASE, options)
-                else:
-                    runner.upgrade(versions, revision, options)
-            except MonarchError as error:
-                told = f"The generated revision does not run on a shadow (its {leg}); nothing was written."
-                raise MonarchError(f"{told} {error.message}", remedy=BY_HAND) from None
-            found = chain_facts(url)
-            left = tuple(differences(before, found)) if leg == "downgrade" else model_changes(found, wanted)
-            if left:
-                told = "The generated revision does not do all that the sources ask for"
-                raise _not_generated(f"{told}; after its {leg} on a shadow", left)
-        return runner.upgrade_sql(versions, down_revision, revision, options)
+            (Path(folder) / "down.py").write_text(f"revision = {subject.down_revision!r}\ndown_revision = None\n")
+        yield [Path(folder)]
 
 
-def _not_generated(told: str, left: Sequence[Difference]) -> MonarchError:
-    lines = [f"  {item}" for item in left[:SHOWN_DIFFERENCES]]
-    if len(left) > SHOWN_DIFFERENCES:
-        lines.append(f"  … and {len(left) - SHOWN_DIFFERENCES} more")
-    return MonarchError(f"{told}:\n" + "\n".join(lines) + "\nNothing was written.", remedy=BY_HAND)
+def _prove(url: URL, versions: Sequence[Path], subject: _Subject, before: Facts) -> Facts:
+    tables = _touched(before, subject)
+    names = _named(before, subject)
+    rows = _upgrade_with_rows(url, versions, subject, tables)
+    after = chain_facts(url)
+    _check(subject, "upgrade", subject.end or after, after)
+    now = _snapshot(url, names)
+    _check_rows(subject, "upgrade", rows, now)
+    _check_rewrites(subject, rewritten(rows, now))
+    try:
+        now = _run_or_empty(url, versions, subject, "downgrade", names, now)
+    except IrreversibleRevision:
+        return after
+    _check(subject, "downgrade", before, chain_facts(url))
+    _check_rows(subject, "downgrade", now, _snapshot(url, names))
+    _run_or_empty(url, versions, subject, "second upgrade", names, now)
+    _check(subject, "second upgrade", after, chain_facts(url))
+    return after
+
+
+def _touched(before: Facts, subject: _Subject) -> list[str]:
+    """Return the tables that are there and may change: where nobody says what will, all of them."""
+    there = before.tables()
+    return [table for table in _named(before, subject) if table in there]
+
+
+def _named(before: Facts, subject: _Subject) -> list[str]:
+    """Return the tables that may change by the names that they have now, and by those that they get."""
+    if subject.end is None:
+        return sorted(before.tables())
+    changed = {change.relation for change in differences(subject.end, before)}
+    return sorted(name.removeprefix("table ") for name in changed if name.startswith("table "))
+
+
+def _upgrade_with_rows(url: URL, versions: Sequence[Path], subject: _Subject, tables: Sequence[str]) -> Snapshot:
+    """Fill the tables and upgrade; where rows stop it, as its hazards say they may, go on without those rows."""
+    without: set[str] = set()
+    for _ in range(TRIES):
+        filled = [table for table in tables if table not in without]
+        _fill(url, filled, subject.end)
+        rows = _snapshot(url, tables)
+        try:
+            _run(url, versions, subject, "upgrade")
+        except runner.RefusedError as error:
+            if not filled or not _may_fail(subject, error):
+                raise
+            _empty(url, tables)
+            without |= {error.table} if error.table in filled else set(filled)
+        else:
+            return rows
+    rows = _snapshot(url, tables)
+    _run(url, versions, subject, "upgrade")
+    return rows
+
+
+def _run_or_empty(
+    url: URL, versions: Sequence[Path], subject: _Subject, leg: str, tables: Sequence[str], rows: Snapshot
+) -> Snapshot:
+    """Run a leg, without rows where they stop it: a column that was dropped comes back without its values."""
+    try:
+        _run(url, versions, subject, leg)
+    except runner.RefusedError as error:
+        if not _may_fail(subject, error):
+            raise
+        _empty(url, tables)
+        rows = _snapshot(url, tables)
+        _run(url, versions, subject, leg)
+    return rows
+
+
+def _run(url: URL, versions: Sequence[Path], subject: _Subject, leg: str) -> None:
+    options = Options(url, shadow=True)
+    try:
+        if leg == "downgrade":
+            runner.downgrade(versions, subject.down_revision or BASE, options)
+        else:
+            runner.upgrade(versions, subject.revision, options)
+    except IrreversibleRevision:
+        raise
+    except MonarchError as error:
+        message = error.message.replace(str(versions[0] / PROPOSED), subject.called)
+        error.message = f"{subject.called} does not run on a shadow (its {leg}). {message}"
+        error.remedy = subject.remedy
+        raise
+
+
+def _may_fail(subject: _Subject, error: runner.RefusedError) -> bool:
+    """Say whether rows may stop the revision: what a person wrote may, what was generated where a hazard says so."""
+    declared = any(hazard.kind in (REWRITE, SCAN, DATA_LOSS) for hazard in subject.hazards)
+    return error.sqlstate[:2] in DATA_ERRORS and (subject.end is None or declared)
+
+
+def _fill(url: URL, tables: Sequence[str], wanted: Facts | None) -> None:
+    if tables:
+        with connect(url) as connection:
+            fill(connection, tables, wanted)
+            connection.commit()
+
+
+def _empty(url: URL, tables: Sequence[str]) -> None:
+    with connect(url) as connection:
+        # A table may have been dropped or renamed meanwhile; then it holds no rows that matter.
+        there = [
+            name
+            for name in map(qualified, tables)
+            if connection.exec_driver_sql("SELECT to_regclass(%s)", (name,)).scalar_one() is not None
+        ]
+        if there:
+            run_script(connection, f"TRUNCATE {', '.join(there)} CASCADE")
+        connection.commit()
+
+
+def _snapshot(url: URL, tables: Sequence[str]) -> Snapshot:
+    with connect(url) as connection:
+        return take(connection, tables)
+
+
+def _check(subject: _Subject, leg: str, expected: Facts, found: Facts) -> None:
+    left = list(differences(expected, found))
+    if left:
+        told = "does not do all that the sources ask for" if leg != "downgrade" else "does not restore what was before"
+        raise _failed(subject, f"{told}; after its {leg} on a shadow", map(str, left))
+
+
+def _check_rows(subject: _Subject, leg: str, before: Snapshot, after: Snapshot) -> None:
+    declared = tuple(f"{item.object}{end}" for item in subject.hazards if item.kind == DATA_LOSS for end in ":.")
+    by_hand = subject.end is None
+    # A data fix is there to change values.
+    left = [line for line in lost(before, after, fixed=by_hand) if not line.startswith(declared)]
+    if left:
+        if by_hand:
+            left.append(f"If it is meant, say so in its header: Hazard: {DATA_LOSS} {left[0].partition(':')[0]}: why")
+        raise _failed(subject, f"loses rows or values of what it keeps; after its {leg} on a shadow", left)
+
+
+def _check_rewrites(subject: _Subject, tables: Iterable[str]) -> None:
+    declared = {hazard.object for hazard in subject.hazards if hazard.kind == REWRITE}
+    lines = [
+        f"Hazard: {REWRITE} {table}: the table is written anew"
+        for table in sorted(tables)
+        if not any(item == table or item.startswith(f"{table}.") for item in declared)
+    ]
+    if lines:
+        raise _failed(
+            subject, "writes tables anew, which takes long and blocks them, and its header does not say", lines
+        )
+
+
+def _failed(subject: _Subject, told: str, lines: Iterable[str]) -> MonarchError:
+    found = [f"  {line}" for line in lines]
+    if len(found) > SHOWN_DIFFERENCES:
+        found[SHOWN_DIFFERENCES:] = [f"  … and {len(found) - SHOWN_DIFFERENCES} more"]
+    return MonarchError(f"{subject.called} {told}:\n" + "\n".join(found), remedy=subject.remedy)

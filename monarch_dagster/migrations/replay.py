@@ -6,6 +6,7 @@ Nothing here looks at the target.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.chain import Chain
 from monarch_dagster.migrations.environment import Options
-from monarch_dagster.postgres.engines import connect, run_script
+from monarch_dagster.postgres.engines import connect, run_script, snapshot
+from monarch_dagster.postgres.quoting import literal, quote
 from monarch_dagster.postgres.shadow import ShadowServer, TemplateGoneError
 from monarch_dagster.schema.desired import Desired, ddl
 from monarch_dagster.schema.facts import Facts, read_facts
@@ -61,7 +63,7 @@ def keep_clone(shadows: ShadowServer, chain: Chain, url: URL) -> None:
 
 def chain_facts(url: URL) -> Facts:
     """Return the facts of all schemas on a clone that a chain built; all that is in it came from the chain."""
-    with connect(url) as connection:
+    with snapshot(url) as connection:
         return read_facts(connection, user_schemas(connection))
 
 
@@ -115,8 +117,17 @@ def _run_prelude(url: URL, script: str) -> None:
         except exc.DBAPIError as error:
             raise MonarchError(
                 f"{SHADOW_SQL} failed on the shadow database: {str(error.orig).strip()}",
-                remedy="Roles are shared by a server's databases: create them only where they do not exist.",
+                remedy=_prelude_remedy(error),
             ) from None
+
+
+def _prelude_remedy(error: exc.DBAPIError) -> str:
+    found = re.search(r'role "(.+)" already exists', str(error.orig))
+    if found is None:
+        return f"Correct {SHADOW_SQL}; it runs on every shadow database, so it must be repeatable."
+    role = found[1]
+    create = f"IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal(role)}) THEN CREATE ROLE {quote(role)}"
+    return f"Roles are shared by a server's databases; write DO $$ BEGIN {create}; END IF; END $$;"
 
 
 def _prelude(path: Path) -> str:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, exc
 
-from monarch_dagster.errors import MonarchError
+from monarch_dagster.errors import IrreversibleRevision, MonarchError
 from monarch_dagster.migrations.environment import ATTRIBUTE, NOTE, VERSION_SCHEMA, Options
 from monarch_dagster.postgres.engines import reading
+from monarch_dagster.schema.naming import PROVEN_PREFIX, PROVEN_SUFFIX
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -27,6 +28,13 @@ SCRIPT_LOCATION = Path(__file__).with_name("alembic")
 # Alembic's context is a module-wide proxy.
 _ALEMBIC = threading.Lock()
 _NOT_A_REVISION = ("site-packages", "<frozen", str(Path(__file__).parents[1]))
+
+
+class RefusedError(MonarchError):
+    """PostgreSQL refused a statement: with which SQLSTATE, and on which table ("" where it names none)."""
+
+    sqlstate = ""
+    table = ""
 
 
 def upgrade(versions: Sequence[Path], to: str, options: Options) -> None:
@@ -99,6 +107,11 @@ def _running() -> Iterator[None]:
             raise MonarchError(f"Alembic could not run the revisions: {error}", remedy="See the message.") from None
         except exc.DBAPIError as error:
             raise _failed(error) from None
+        except IrreversibleRevision as error:
+            raise IrreversibleRevision(
+                f"Revision {_note(error).removeprefix(NOTE)} cannot be taken back: {error.message}",
+                remedy=error.remedy or "Restore a backup from before it, or go forward with another revision.",
+            ) from None
         except MonarchError:
             raise
         except Exception as error:  # noqa: BLE001 - a revision is a person's code and may raise anything
@@ -112,10 +125,25 @@ def _failed(error: exc.DBAPIError) -> MonarchError:
     statement = " ".join((error.statement or "").split())
     shown = f"\n  in: {statement[:300]}{' …' if len(statement) > 300 else ''}" if statement else ""
     where = f" {note}, which was rolled back" if (note := _note(error)) else ""
-    return MonarchError(
+    failed = RefusedError(
         f"PostgreSQL refused a statement{where}: {reason}{shown}",
-        remedy="Revisions before it stay applied. Correct the cause, then run again: it goes on where it stopped.",
+        remedy=_advice(error),
     )
+    failed.sqlstate = getattr(error.orig, "sqlstate", None) or ""
+    diagnosis = getattr(error.orig, "diag", None)
+    if diagnosis is not None and diagnosis.table_name:
+        failed.table = f"{diagnosis.schema_name}.{diagnosis.table_name}"
+    return failed
+
+
+def _advice(error: exc.DBAPIError) -> str:
+    diagnosis = getattr(error.orig, "diag", None)
+    constraint = getattr(diagnosis, "constraint_name", None) or ""
+    if constraint.startswith(PROVEN_PREFIX) and constraint.endswith(PROVEN_SUFFIX):
+        column = constraint.removeprefix(PROVEN_PREFIX).removesuffix(PROVEN_SUFFIX)
+        table = f"{diagnosis.schema_name}.{diagnosis.table_name}" if diagnosis is not None else "the table"
+        return f"Give {column} a value in the rows of {table} where it is null, then run again: it goes on from there."
+    return "What ran before it stays as it is. Correct the cause, then run again: it goes on where it stopped."
 
 
 def _broken(error: Exception) -> MonarchError:

@@ -128,7 +128,12 @@ def fetch_object_meta(path: Path, org: SalesforceOrg, *, objects: Sequence[str] 
         if item is not None:
             fetched[described.name] = item
         if done % 25 == 0 or done == len(names):
-            log.info("Described %d of %d objects", done, len(names), extra={"progress": (done, len(names))})
+            log.info(
+                "Described %d of %d objects",
+                done,
+                len(names),
+                extra={"progress": (done, len(names)), "task": "Describing objects"},
+            )
     if not fetched:
         raise MonarchError(
             f"None of {len(names)} objects could be read; the first: {names[0]} {left_out[names[0]]}.",

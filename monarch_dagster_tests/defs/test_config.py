@@ -23,6 +23,7 @@ SAFE: dict[str, dict[str, Any]] = {
         "target": "head",
         "expected_version": "",
         "allow_data_loss": [],
+        "allow_unproved": [],
         "dry_run": False,
         "lock_timeout_seconds": 5,
     },

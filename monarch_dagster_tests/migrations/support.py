@@ -1,9 +1,12 @@
-"""What tests of the chain share: revisions written by hand, so that a test needs no generation. No tests."""
+"""What tests of the chain share: revisions written by hand, which need no generation, and plain Alembic. No tests."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from monarch_dagster_tests.support import Project
@@ -13,6 +16,27 @@ PYPROJECT = """
 script_location = "{script_location}"
 version_locations = ["{versions}"]
 """
+
+
+@dataclass
+class Alembic:
+    """Plain `alembic` in the project's folder."""
+
+    project: Project
+
+    def run(self, *arguments: str, code: int = 0, **extra: str) -> str:
+        """Run a command, which must end with exit code `code`; return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", *arguments],
+            cwd=self.project.root,
+            env=self.project.environment(**extra),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
 
 
 def write_revision(

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import URL, Connection
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.migrations.apply import ApplyResult, apply_revisions, database_revision
+from monarch_dagster.migrations.apply import ApplyResult, database_revision
 from monarch_dagster.migrations.runner import read_versions
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.locks import APPLY_LOCK, LOCK_CLASS
@@ -20,6 +20,12 @@ from monarch_dagster_tests.support import Project
 
 TABLE = ("CREATE TABLE t (a int)", "DROP TABLE t")
 ALTER = ("ALTER TABLE t ADD b int", "ALTER TABLE t DROP b")
+
+
+@pytest.fixture(autouse=True)
+def trusted(project: Project) -> None:
+    """What is applied here is taken as proved."""
+    project.trusting = True
 
 
 class Applying(threading.Thread):
@@ -242,6 +248,6 @@ def test_a_statement_that_only_fails_at_commit_fails_its_revision(project: Proje
 
 def test_the_steps_are_timed_and_told(project: Project) -> None:
     write_chain(project, ("SELECT pg_sleep(0.2)", "SELECT 1"))
-    result = apply_revisions(project.chain(), project.target)
+    result = project.apply()
     assert [(item.revision, item.direction) for item in result.applied] == [("r1", "upgrade")]
     assert result.applied[0].seconds >= 0.2

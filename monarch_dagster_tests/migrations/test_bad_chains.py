@@ -67,21 +67,22 @@ def test_a_file_that_says_no_revision_is_named(project: Project) -> None:
     refused(project, r"notes\.py does not say its revision")
 
 
-def test_a_revision_that_raises_is_named_and_those_before_it_stay(project: Project) -> None:
-    first = project.generate().head
-    assert first is not None
-    revision_file(project, "bbbb", first, "raise ValueError('not today')")
-    with pytest.raises(MonarchError, match=r"bbbb failed: ValueError: not today"):
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("raise ValueError('not today')", r"bbbb failed: ValueError: not today"),
+        ("op.execute('CREATE TABLE landing.half (id int)'); op.execute('SELECT 1/0')", r"(?s)bbbb.*division by zero"),
+    ],
+    ids=["its code raises", "PostgreSQL refuses a statement"],
+)
+def test_a_revision_that_does_not_run_is_refused_before_anything_is_applied(
+    project: Project, body: str, expected: str
+) -> None:
+    path = revision_file(project, "bbbb", project.generate().head, body)
+    with pytest.raises(MonarchError, match=expected) as caught:
         project.apply()
-    assert project.execute("SELECT version_num FROM alembic.alembic_version")[0][0] == first
-
-
-def test_a_statement_that_postgresql_refuses_rolls_back_its_whole_revision(project: Project) -> None:
-    first = project.generate().head
-    revision_file(project, "bbbb", first, "op.execute('CREATE TABLE landing.half (id int)'); op.execute('SELECT 1/0')")
-    with pytest.raises(MonarchError, match=r"(?s)bbbb.*division by zero"):
-        project.apply()
-    assert "landing.half" not in project.facts().tables()
+    assert f"{path.name} does not run on a shadow (its upgrade)" in caught.value.message
+    assert project.facts().relations == {}
 
 
 def test_a_target_at_a_revision_that_no_file_has_is_refused(project: Project) -> None:

@@ -1,17 +1,18 @@
 """Up, down and up again on a target, by Monarch, by plain Alembic and by psql: always the same schema."""
 
+import secrets
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.migrations.apply import apply_revisions
+from monarch_dagster.migrations.planning.operation import quote
 from monarch_dagster.migrations.runner import SCRIPT_LOCATION
 from monarch_dagster.postgres.embedded import EmbeddedCluster, binaries
 from monarch_dagster.postgres.engines import connect
-from monarch_dagster_tests.migrations.support import PYPROJECT, sql, write_chain, write_revision
+from monarch_dagster_tests.migrations.support import PYPROJECT, Alembic, sql, write_chain, write_revision
 from monarch_dagster_tests.support import Project, account
 
 MODELS = """
@@ -25,34 +26,6 @@ class Note(Base):
     body: Mapped[str] = mapped_column(Text, server_default="50%: it's :fine", comment="50% of 'it'")
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("landing.note.id"), index=True)
 """
-
-
-@dataclass
-class Alembic:
-    """Plain `alembic` in the project's folder."""
-
-    project: Project
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "alembic", *arguments],
-            cwd=self.project.root,
-            env=self.project.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
-
-
-@pytest.fixture
-def alembic(project: Project) -> Alembic:
-    (project.root / "pyproject.toml").write_text(
-        PYPROJECT.format(script_location=SCRIPT_LOCATION, versions="schema/versions")
-    )
-    return Alembic(project)
 
 
 def other_target(project: Project, server: EmbeddedCluster) -> Project:
@@ -93,7 +66,7 @@ def test_every_way_to_the_head_gives_one_dump_and_base_leaves_nothing(
 
     # The local install: files alone, another empty database.
     twin = other_target(generated, server)
-    script = apply_revisions(twin.chain(), twin.target, dry_run=True).sql
+    script = twin.apply(dry_run=True).sql
     assert twin.execute("SELECT count(*) FROM pg_namespace WHERE nspname IN ('alembic', 'landing')")[0][0] == 0
     psql = [str(binaries() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(twin.target.query["host"])]
     subprocess.run(
@@ -224,6 +197,23 @@ class Note(Base):
     (project.sources.schema_dir / "shadow.sql").write_text("NONSENSE")
     with pytest.raises(MonarchError, match=r"shadow.sql failed on the shadow database: syntax error"):
         project.generate()
+
+
+@pytest.mark.parametrize("name", ["analyst", 'It\'s "odd"'])
+def test_a_role_in_shadow_sql_that_exists_is_told_with_the_form_that_works(project: Project, name: str) -> None:
+    name += secrets.token_hex(4)
+    project.sources.schema_dir.mkdir()
+    path = project.sources.schema_dir / "shadow.sql"
+    project.execute(f"CREATE ROLE {quote(name)}")
+    try:
+        path.write_text(f"CREATE ROLE {quote(name)};")
+        with pytest.raises(MonarchError, match=r"shadow.sql failed .*already exists") as caught:
+            project.generate()
+        remedy = caught.value.remedy
+        path.write_text(remedy[remedy.index("DO $$") :])
+        assert project.generate().revisions
+    finally:
+        project.execute(f"DROP ROLE {quote(name)}")
 
 
 def test_the_folder_of_revisions_keeps_no_trace_of_running_them(project: Project) -> None:

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from monarch_dagster.migrations.generate import Proposal, file_name, propose, revision_id, sources_covered
+from monarch_dagster.migrations.chain import revision_id
+from monarch_dagster.migrations.generate import Proposal, coverage, file_name
 from monarch_dagster.postgres.shadow import ShadowServer
-from monarch_dagster.schema.desired import Sources
 from monarch_dagster_tests.support import MODELS_HEADER, Project, account
 
 MODELS = """
@@ -36,12 +36,13 @@ import json, sys
 from pathlib import Path
 from sqlalchemy import make_url
 from monarch_dagster.migrations.generate import propose
+from monarch_dagster.migrations.proofs import Proofs
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.schema.desired import Sources
 
 root, url = Path(sys.argv[1]), make_url(sys.argv[2])
 sources = Sources(root, root / "schema", "client_models", "salesforce")
-found = propose(sources, ShadowServer(url, owned=True), message="m")
+found = propose(sources, ShadowServer(url, owned=True), Proofs(root / "proofs"), message="m")
 print(json.dumps([[item.revision, item.text, item.path.name] for item in found.revisions]))
 """
 
@@ -95,7 +96,7 @@ def test_a_proposal_that_was_written_is_what_the_next_command_starts_from(projec
 
     project.generate()
     assert has_template()
-    assert sources_covered(project.sources, project.shadows)
+    assert coverage(project.sources, project.shadows)[0]
 
 
 def test_the_id_depends_on_the_revision_below_and_on_both_directions_only() -> None:
@@ -128,12 +129,8 @@ def test_a_dry_run_proves_and_shows_the_revision_but_writes_nothing(project: Pro
 
 
 def test_two_empty_revisions_behind_one_head_differ_by_their_message(project: Project) -> None:
-    first, second = (propose_empty(project.sources, project.shadows, message) for message in ("one", "two"))
+    first, second = (project.generate(message=message, empty=True, dry_run=True) for message in ("one", "two"))
     assert _ids(first) != _ids(second)
-
-
-def propose_empty(sources: Sources, shadows: ShadowServer, message: str) -> Proposal:
-    return propose(sources, shadows, message=message, empty=True, dry_run=True)
 
 
 def _ids(proposal: Proposal) -> list[str]:

@@ -1,16 +1,20 @@
 """Status and checks: where target, chain and sources stand."""
 
+from collections.abc import Callable
+
 import pytest
+from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.checks import Outcome, version_at_head, version_precedes_next
 from monarch_dagster.migrations.status import Status, read_status
+from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster_tests.migrations.support import write_chain, write_revision
 from monarch_dagster_tests.support import Project, account
 
 
 def status(project: Project) -> Status:
-    return read_status(project.sources, project.shadows, project.target)
+    return read_status(project.sources, lambda: project.shadows, project.target)
 
 
 def test_an_empty_project_is_told_as_such(project: Project) -> None:
@@ -30,6 +34,7 @@ def test_it_follows_generation_and_application(project: Project) -> None:
     head = project.generate(message="first").head
     pending = status(project)
     assert pending.sources_covered
+    assert pending.problems == ()
     assert [item.revision for item in pending.pending] == [head]
     assert pending.to_json()["pending"][0]["hazards"] == []
     project.apply()
@@ -82,6 +87,55 @@ def test_a_target_that_the_chain_does_not_know_is_an_error(project: Project) -> 
     (path,) = project.versions.iterdir()
     path.unlink()
     with pytest.raises(MonarchError, match="is at revision r1, which is not in"):
+        status(project)
+
+
+def unreachable(project: Project) -> None:
+    project.shadows = ShadowServer(URL.create("postgresql+psycopg", host="127.0.0.1", port=9, database="postgres"))
+
+
+def break_chain(project: Project) -> None:
+    first, _ = project.chain().revisions
+    first.path.write_text(first.path.read_text().replace("CREATE TABLE", "CREATE NONSENSE"))
+
+
+@pytest.mark.parametrize(
+    ("breaking", "told", "remedy"),
+    [
+        (lambda project: project.write_models("raise ValueError('why')"), "ValueError: why", "Correct the models"),
+        (unreachable, "could not be opened", "MONARCH_SHADOW_URL"),
+        (
+            lambda project: (project.sources.schema_dir / "shadow.sql").write_text("NONSENSE"),
+            "shadow.sql failed",
+            "shadow.sql",
+        ),
+        (break_chain, "The chain cannot be replayed", "Correct that revision"),
+    ],
+    ids=["models", "shadow", "shadow.sql", "chain"],
+)
+def test_what_keeps_it_from_comparing_is_a_problem_and_the_rest_is_told(
+    project: Project, breaking: Callable[[Project], object], told: str, remedy: str
+) -> None:
+    write_chain(project, ("CREATE SCHEMA s; CREATE TABLE s.t ()", "DROP SCHEMA s CASCADE"), ("SELECT 1", "SELECT 1"))
+    project.apply(to="r1")
+    project.execute("ALTER TABLE s.t ADD extra int")
+    breaking(project)
+    found = status(project)
+    assert (found.database_revision, found.heads, [item.revision for item in found.pending]) == ("r1", ("r2",), ["r2"])
+    assert not found.sources_covered
+    (problem,) = found.problems
+    assert told in problem
+    assert remedy in problem.partition("What to do: ")[2]
+    assert found.to_json()["problems"] == [problem]
+    # What does not need the models is still compared.
+    assert bool(found.drift) == (told == "ValueError: why")
+
+
+def test_a_target_that_cannot_be_read_is_an_error_whatever_else_is_broken(project: Project) -> None:
+    project.generate()
+    project.write_models("raise ValueError('why')")
+    project.target = project.target.set(database="nowhere")
+    with pytest.raises(MonarchError, match='"nowhere" does not exist'):
         status(project)
 
 

@@ -2,6 +2,9 @@
 
 Revision ID: ${up_revision}
 Revises: ${down_revision or "base"}
+% if context.get("proposal"):
+Proposal: ${proposal}
+% endif
 % for line in context.get("hazards") or ["none"]:
 Hazard: ${line}
 % endfor

@@ -1,0 +1,196 @@
+"""The path: the facts between now and then, one set after each revision of a proposal. Pure.
+
+Where PostgreSQL has a form with a weaker lock, the way leads through facts of its own: a constraint that is not valid
+yet, an index that carries no constraint yet. A revision is then a plan from one set of facts to the next. Sources:
+PostgreSQL, "ALTER TABLE" (NOT VALID, SET NOT NULL, USING INDEX) and "Building Indexes Concurrently".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from monarch_dagster.migrations.hazards import LOCK_BUDGET, locks_of
+from monarch_dagster.migrations.planning.columns import altered_columns, columns_of
+from monarch_dagster.migrations.planning.constraints import CONSTRAINT, INDEX, changes_of
+from monarch_dagster.migrations.planning.definitions import (
+    NOT_VALID,
+    index_of_unique,
+    key_columns,
+    reference,
+    unique_columns,
+)
+from monarch_dagster.migrations.planning.operation import qualified, quote
+from monarch_dagster.migrations.planning.tables import created_order
+from monarch_dagster.migrations.planning.types import ENUM, added_labels
+from monarch_dagster.schema.facts import Aspects, Facts
+from monarch_dagster.schema.naming import PROVEN_PREFIX, PROVEN_SUFFIX, shorten
+
+NOT_NULL = " NOT NULL"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One revision's part of the path: the facts that it passes through, the last of which it ends at."""
+
+    through: tuple[Facts, ...]
+    concurrent: bool = False
+
+    @property
+    def end(self) -> Facts:
+        """The facts after the revision."""
+        return self.through[-1]
+
+
+@dataclass
+class _Later:
+    """What a first revision leaves to later ones: overrides of what is wanted, by relation and aspect."""
+
+    unchecked: dict[str, dict[str, str | None]] = field(default_factory=lambda: defaultdict(dict))
+    indexes: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def path(found: Facts, wanted: Facts) -> list[Leg]:
+    """Return the legs from `found` to `wanted`, at least one."""
+    legs: list[Leg] = []
+    start = found
+    enlarged = _with_labels(found, wanted)
+    if enlarged is not None and enlarged.relations != wanted.relations:
+        # A new value cannot be used in the transaction that adds it.
+        legs.append(Leg((enlarged,)))
+        found = enlarged
+    later = _postponed(found, wanted)
+    state = _overridden(wanted, later.unchecked)
+    legs += [Leg((facts,)) for facts in _in_budget(found, state)]
+    legs.append(Leg((state,)))
+    for (relation, aspect), definition in sorted(later.indexes.items()):
+        state = _overridden(state, {relation: {aspect: definition}})
+        legs.append(Leg((state,), concurrent=True))
+    if state.relations != wanted.relations:
+        validated = {
+            relation: {
+                aspect: value.removesuffix(NOT_VALID)
+                for aspect, value in overrides.items()
+                if value is not None and value.endswith(NOT_VALID)
+            }
+            for relation, overrides in later.unchecked.items()
+        }
+        legs.append(Leg((_overridden(state, validated), wanted)))
+    previous = [start, *(leg.end for leg in legs)]
+    return [leg for leg, before in zip(legs, previous, strict=False) if leg.end.relations != before.relations]
+
+
+def _with_labels(found: Facts, wanted: Facts) -> Facts | None:
+    """Return `found` with the values that enums gain; None where none gains any."""
+    gained: dict[str, Aspects] = {}
+    for name, aspects in found.relations.items():
+        if name.startswith(ENUM) and name in wanted.relations:
+            after = wanted.relations[name]
+            if added_labels(aspects["definition"], after["definition"]):
+                gained[name] = {**aspects, "definition": after["definition"]}
+    return replace(found, relations={**found.relations, **gained}) if gained else None
+
+
+def _postponed(found: Facts, wanted: Facts) -> _Later:
+    later = _Later()
+    referred = {
+        (key.table, frozenset(key.referred))
+        for aspects in wanted.relations.values()
+        for aspect, definition in aspects.items()
+        if aspect.startswith(CONSTRAINT) and (key := reference(definition)) is not None
+    }
+    for relation in sorted(found.relations.keys() & wanted.relations.keys()):
+        before, after = found.relations[relation], wanted.relations[relation]
+        if relation.startswith("table ") and before != after:
+            _postpone(relation, before, after, referred, later)
+    return later
+
+
+def _postpone(
+    relation: str, before: Aspects, after: Aspects, referred: set[tuple[str, frozenset[str]]], later: _Later
+) -> None:
+    partitioned = "partitioned by" in after
+    overrides = later.unchecked[relation]
+    for aspect in sorted(changes_of(relation, before, after, ()).add):
+        definition = after[aspect]
+        if definition.endswith(NOT_VALID):
+            continue
+        if aspect.startswith(INDEX):
+            if not partitioned:
+                overrides |= _without(aspect)
+                later.indexes[relation, aspect] = definition
+        elif definition.startswith("CHECK") or (definition.startswith("FOREIGN KEY") and not partitioned):
+            overrides[aspect] = definition + NOT_VALID
+        elif not partitioned and _free_unique(relation, definition, referred):
+            name = aspect.removeprefix(CONSTRAINT)
+            index = index_of_unique(qualified(relation), quote(name), definition)
+            assert index is not None  # _free_unique asked for it
+            overrides |= _without(aspect)
+            later.indexes[relation, f"{INDEX}{name}"] = index
+    for name in _to_be_proven(before, after):
+        check = f"{CONSTRAINT}{shorten(f'{PROVEN_PREFIX}{name}{PROVEN_SUFFIX}')}"
+        overrides[f"column {name}"] = after[f"column {name}"].removesuffix(NOT_NULL)
+        overrides[check] = f"CHECK (({quote(name)} IS NOT NULL)){NOT_VALID}"
+
+
+def _without(aspect: str) -> dict[str, str | None]:
+    return {aspect: None, f"comment on {aspect}": None}
+
+
+def _free_unique(relation: str, definition: str, referred: set[tuple[str, frozenset[str]]]) -> bool:
+    """Say whether a unique constraint's index can be built first: no foreign key needs it in the meantime."""
+    columns = frozenset(unique_columns(definition) or ())
+    table = relation.removeprefix("table ")
+    return index_of_unique("t", "i", definition) is not None and (table, columns) not in referred
+
+
+def _to_be_proven(before: Aspects, after: Aspects) -> Iterator[str]:
+    """Give the columns that get NOT NULL through a validated check: those that stay and are in no new key."""
+    old, new = columns_of(before), columns_of(after)
+    keys = {
+        column
+        for aspect, definition in after.items()
+        if aspect.startswith(CONSTRAINT) and before.get(aspect) != definition
+        for column in key_columns(definition)
+    }
+    replaced = altered_columns(before, after).replaced
+    for name in sorted(old.keys() & new.keys()):
+        becomes = new[name].not_null and not old[name].not_null
+        if becomes and not new[name].identity and name not in keys | replaced:
+            yield name
+
+
+def _overridden(facts: Facts, overrides: Mapping[str, Mapping[str, str | None]]) -> Facts:
+    relations = dict(facts.relations)
+    for relation, aspects in overrides.items():
+        if aspects:
+            merged: dict[str, str | None] = {**relations[relation], **aspects}
+            relations[relation] = {name: value for name, value in merged.items() if value is not None}
+    return replace(facts, relations=relations)
+
+
+def _in_budget(found: Facts, wanted: Facts) -> Iterator[Facts]:
+    """Give the facts in between where a transaction that creates all new tables would take too many locks."""
+    order = created_order(
+        wanted, [name for name in wanted.relations if name.startswith("table ") and name not in found.relations]
+    )
+    if sum(locks_of(wanted.relations[name]) for name in order) <= LOCK_BUDGET:
+        return
+    needed = ("schema ", ENUM, "sequence ")
+    relations = dict(found.relations)
+    relations |= {
+        name: value for name, value in wanted.relations.items() if name.startswith(needed) and name not in relations
+    }
+    spent = 0
+    for name in order:
+        cost = locks_of(wanted.relations[name])
+        if spent and spent + cost > LOCK_BUDGET:
+            yield replace(found, relations=dict(relations))
+            spent = 0
+        spent += cost
+        relations[name] = {
+            aspect: value
+            for aspect, value in wanted.relations[name].items()
+            if (key := reference(value)) is None or f"table {key.table}" in relations or f"table {key.table}" == name
+        }

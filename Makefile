@@ -22,7 +22,7 @@ test: $(STAMP) ## Run the tests (a few minutes)
 	@$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal
 
 soak: $(STAMP) ## Run the long experiments too
-	@$(VENV)/bin/python -m pytest -q -m soak
+	@$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal -m soak
 
 check: $(STAMP) ## Lint, formatting and types
 	@$(VENV)/bin/ruff check .

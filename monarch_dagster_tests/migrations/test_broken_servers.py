@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,11 @@ from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import CLONE_PREFIX, TEMPLATE_PREFIX, ShadowServer
 from monarch_dagster_tests.migrations.broken import COLUMN, MORE, applies, files, ids, refused
 from monarch_dagster_tests.support import SMALL_MODELS, Project
+
+
+def moments(first: float, *others: float) -> list[Any]:
+    """Return moments for a fault, in seconds; all but the first are for the long run."""
+    return [first, *(pytest.param(moment, marks=pytest.mark.soak) for moment in others)]
 
 
 def drop_shadows(shadows: ShadowServer, *, clones: bool = True) -> int:
@@ -57,7 +63,7 @@ def dropping(shadows: ShadowServer, *, after: float, clones: bool) -> Iterator[N
 
 
 @pytest.mark.parametrize("clones", [False, True], ids=["templates", "clones too"])
-@pytest.mark.parametrize("after", [0.1, 0.4, 0.8])
+@pytest.mark.parametrize("after", moments(0.4, 0.1, 0.8))
 def test_shadow_databases_dropped_while_generating_end_in_the_same_revision_or_in_an_error(
     grown: Project, after: float, clones: bool
 ) -> None:
@@ -112,7 +118,7 @@ def test_the_shadow_cluster_gone_after_a_reboot_is_made_again(project: Project, 
     assert "column extra" in here.facts().relations["table landing.note"]
 
 
-@pytest.mark.parametrize("after", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("after", moments(0.5, 0.2, 0.8, 1.1))
 def test_the_shadow_cluster_lost_while_generating_ends_in_an_error_or_in_the_right_file(
     project: Project, own_cluster: EmbeddedCluster, after: float
 ) -> None:
@@ -175,7 +181,7 @@ def test_two_commands_at_once_leave_one_file(project: Project) -> None:
     assert project.generate().revisions == ()
 
 
-@pytest.mark.parametrize("after", [0.8, 1.6, 2.4])
+@pytest.mark.parametrize("after", moments(1.6, 0.8, 1.2, 2.0, 2.4))
 def test_a_generation_that_is_killed_leaves_a_whole_file_or_none(project: Project, after: float) -> None:
     expected = ids(project.generate(dry_run=True))
     command = [sys.executable, "-m", "monarch_dagster", "generate-migrations"]

@@ -29,14 +29,11 @@ from monarch_dagster_tests.support import MODELS_HEADER, Project
 # A few of each kind, for the ordinary run; the rest is soak.
 SAMPLE: Final = (
     "a cycle of two tables is added",
-    "a schema is dropped with its last table",
     "a required column without a default is added to a table with rows",
     "a column changes its type under a view",
     "Text becomes Integer with a default, a check, an index and not null",
     "a check's expression changes",
     "a primary key grows by a column",
-    "a foreign key cascades",
-    "a predicate changes",
     "a label is put in between",
     "a serial key becomes an identity",
     "an identity is added to a key with rows",
@@ -132,7 +129,7 @@ def test_a_change_is_one_and_the_same_revision_under_twenty_hash_seeds(tmp_path:
 
 @given(before=bodies(), after=bodies())
 @settings(
-    max_examples=4, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    max_examples=2, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 def test_random_pairs_of_schemas_converge_or_are_refused(server: EmbeddedCluster, before: str, after: str) -> None:
     _check_pair(server, before, after)

@@ -16,7 +16,7 @@ from sqlalchemy import URL
 
 from monarch_dagster.errors import IrreversibleRevision, MonarchError
 from monarch_dagster.migrations import runner
-from monarch_dagster.migrations.chain import BASE, VERSIONS, Hazard, Revision
+from monarch_dagster.migrations.chain import BASE, Hazard, Revision
 from monarch_dagster.migrations.compose import Draft
 from monarch_dagster.migrations.environment import Options
 from monarch_dagster.migrations.hazards import DATA_LOSS, REWRITE, SCAN
@@ -33,8 +33,8 @@ TRIES = 5
 DATA_ERRORS = ("22", "23")
 PROPOSED = "proposed.py"
 BY_HAND = (
-    "Write these changes by hand in a revision of their own (monarch generate-migrations --empty), or undo them in the "
-    f"model. Files are in {VERSIONS}/."
+    "No file was written. Write these changes by hand in a revision of their own (monarch generate-migrations --empty) "
+    "or undo them in the model."
 )
 
 

@@ -29,8 +29,6 @@ _CONSTRAINTS: dict[str, type[ops.AddConstraintOp]] = {
     "check_constraint": ops.CreateCheckConstraintOp,
     "foreign_key_constraint": ops.CreateForeignKeyOp,
 }
-# What no statement of its own restores, or what a table's own statement says.
-_TABLE_OPTIONS = frozenset({"persistence", "partitioned by", "partition", "inherits", "options"})
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ class Words:
             if name.startswith("column ")
         ]
         constraints = {
-            name.removeprefix("constraint "): name for name in sorted(aspects) if name.startswith("constrai")
+            name.removeprefix("constraint "): name for name in sorted(aspects) if name.startswith("constraint ")
         }
         lines += [f"CONSTRAINT {quote(name)} {aspects[key]}" for name, key in constraints.items() if name not in late]
         unlogged = "UNLOGGED " if aspects.get("persistence") == "unlogged" else ""

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.migrations.planning.operation import quote
+from monarch_dagster.migrations.adopt import adopt
 from monarch_dagster.migrations.runner import SCRIPT_LOCATION
 from monarch_dagster.postgres.embedded import EmbeddedCluster, binaries
 from monarch_dagster.postgres.engines import connect
+from monarch_dagster.postgres.quoting import quote
 from monarch_dagster_tests.migrations.support import PYPROJECT, Alembic, sql, write_chain, write_revision
 from monarch_dagster_tests.support import Project, account
 
@@ -72,10 +73,14 @@ def test_every_way_to_the_head_gives_one_dump_and_base_leaves_nothing(
     subprocess.run(
         [*psql, "-U", "postgres", str(twin.target.database)], input=script, text=True, check=True, capture_output=True
     )
+    # What ran there is in no ledger; adopted, it is as if Monarch had run it.
+    assert adopt(twin.chain(), twin.target, twin.shadows).after == head
     assert twin.dump() == dump
     assert twin.apply().applied == ()
     twin.revert("base")
     twin.apply()
+    # What ran there is in no ledger; adopted, it is as if Monarch had run it.
+    assert adopt(twin.chain(), twin.target, twin.shadows).after == head
     assert twin.dump() == dump
 
 

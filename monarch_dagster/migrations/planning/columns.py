@@ -8,13 +8,13 @@ from typing import Any
 
 from alembic.operations import ops
 
-from monarch_dagster.migrations.chain import Hazard
 from monarch_dagster.migrations.hazards import DATA_LOSS, IRREVERSIBLE, REWRITE, SCAN, Held, exclusively
 from monarch_dagster.migrations.planning import conversions
 from monarch_dagster.migrations.planning.definitions import NOT_VALID, mentions, proven_column
-from monarch_dagster.migrations.planning.operation import Operation, Phase, Sql, qualified, quote, split
+from monarch_dagster.migrations.planning.operation import Operation, Phase, Sql, qualified, split
 from monarch_dagster.migrations.planning.words import Words, identity_sql, sequence_options
-from monarch_dagster.postgres.quoting import literal
+from monarch_dagster.migrations.revisions import Hazard
+from monarch_dagster.postgres.quoting import identifier, literal
 from monarch_dagster.schema.facts import Aspects, ColumnParts, parse_column
 
 COLUMN = "column "
@@ -59,7 +59,8 @@ def altered_columns(found: Aspects, wanted: Aspects, recast: Collection[str] = (
     replaced |= {
         name
         for name in both
-        if before[name].generated and any(mentions(before[name].generated, quote(other)) for other in moved - {name})
+        if before[name].generated
+        and any(mentions(before[name].generated, identifier(other)) for other in moved - {name})
     }
     return Altered(
         frozenset(before.keys() - after.keys()),
@@ -157,7 +158,7 @@ def _changed(
         return Operation(phase, (relation, name), (action,), hazards, exclusively(full, held))
 
     def run(phase: Phase, clause: str, hazards: tuple[Hazard, ...] = (), held: Held = Held.BRIEFLY) -> Operation:
-        statement = f"ALTER TABLE {qualified(relation)} ALTER COLUMN {quote(name)} {clause}"
+        statement = f"ALTER TABLE {qualified(relation)} ALTER COLUMN {identifier(name)} {clause}"
         return Operation(phase, (relation, name), (Sql(statement),), hazards, exclusively(full, held))
 
     retyped = _type(before) != _type(after) or recast
@@ -188,7 +189,7 @@ def _changed(
         yield run(Phase.ADD_IDENTITY, f"ADD {identity_sql(after.identity)}")
         # It would begin at its start, among the values that are there.
         sequence = f"pg_get_serial_sequence({literal(qualified(relation))}, {literal(name)})"
-        column = quote(name)
+        column = identifier(name)
         advance = f"SELECT setval({sequence}, max({column})) FROM {qualified(relation)} HAVING max({column}) > 0"
         yield Operation(Phase.ADD_IDENTITY, (relation, name, "then"), (Sql(advance),))
 
@@ -210,11 +211,11 @@ def _retyped(
 ) -> Operation:
     schema, table = split(relation)
     full = relation.partition(" ")[2]
-    expression = conversions.using(quote(name), before.type, after.type)
+    expression = conversions.using(identifier(name), before.type, after.type)
     if recast:
-        expression = f"{quote(name)}::text::{after.type}"
+        expression = f"{identifier(name)}::text::{after.type}"
         if after.type.endswith("[]"):
-            expression = f"{quote(name)}::text[]::{after.type}"
+            expression = f"{identifier(name)}::text[]::{after.type}"
     rewrites = recast or not conversions.keeps_values(before.type, after.type)
     fits = "" if conversions.fits_always(before.type, after.type) else "; a value that does not fit stops it"
     hazard = Hazard(REWRITE, f"{full}.{name}", f"from {before.type} to {after.type}{fits}")
@@ -224,7 +225,7 @@ def _retyped(
         arguments: dict[str, Any] = {"postgresql_using": expression} if expression else {}
         action: Any = ops.AlterColumnOp(table, name, schema=schema, modify_type=model.type, **arguments)
     else:
-        statement = f"ALTER TABLE {qualified(relation)} ALTER COLUMN {quote(name)} TYPE {after.type}"
+        statement = f"ALTER TABLE {qualified(relation)} ALTER COLUMN {identifier(name)} TYPE {after.type}"
         statement += f" COLLATE {after.collation}" if after.collation else ""
         action = Sql(statement + (f" USING {expression}" if expression else ""))
     held = Held.REWRITING if rewrites else Held.BUILDING if collated else Held.BRIEFLY

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from alembic.operations import ops
 
-from monarch_dagster.migrations.chain import Hazard
 from monarch_dagster.migrations.hazards import SCAN, Held, Lock, Mode, exclusively
 from monarch_dagster.migrations.planning.definitions import (
     NOT_VALID,
@@ -29,11 +28,11 @@ from monarch_dagster.migrations.planning.operation import (
     Phase,
     Sql,
     qualified,
-    quote,
     split,
 )
 from monarch_dagster.migrations.planning.words import Words
-from monarch_dagster.postgres.quoting import literal
+from monarch_dagster.migrations.revisions import Hazard
+from monarch_dagster.postgres.quoting import identifier, literal
 from monarch_dagster.schema.facts import Aspects
 
 CONSTRAINT = "constraint "
@@ -111,10 +110,10 @@ def plan_constraints(
         key = reference(wanted[aspect])
         locks = [Lock(table, Mode.SHARE_UPDATE_EXCLUSIVE, Held.READING)]
         hazard = Hazard(SCAN, table, f"{name} fails where a row does not satisfy it")
-        action = Sql(f"ALTER TABLE {qualified(relation)} VALIDATE CONSTRAINT {quote(name)}")
+        action = Sql(f"ALTER TABLE {qualified(relation)} VALIDATE CONSTRAINT {identifier(name)}")
         yield Operation(Phase.VALIDATE, (key is not None, relation, name), (action,), (hazard,), tuple(locks))
     for aspect in sorted(changes.attach):
-        name = quote(aspect.removeprefix(CONSTRAINT))
+        name = identifier(aspect.removeprefix(CONSTRAINT))
         action = Sql(f"ALTER TABLE {qualified(relation)} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
         yield Operation(Phase.CONSTRAIN, (relation, 0, aspect), (action,), (), exclusively(table))
     for aspect in sorted(changes.add):
@@ -136,8 +135,10 @@ def comment_on(relation: str, target: str, comment: str | None) -> Action:
     text = "NULL" if comment is None else literal(comment)
     if target.startswith(INDEX):
         schema, _ = split(relation)
-        return Sql(f"COMMENT ON INDEX {quote(schema)}.{quote(target.removeprefix(INDEX))} IS {text}")
-    return Sql(f"COMMENT ON CONSTRAINT {quote(target.removeprefix(CONSTRAINT))} ON {qualified(relation)} IS {text}")
+        return Sql(f"COMMENT ON INDEX {identifier(schema)}.{identifier(target.removeprefix(INDEX))} IS {text}")
+    return Sql(
+        f"COMMENT ON CONSTRAINT {identifier(target.removeprefix(CONSTRAINT))} ON {qualified(relation)} IS {text}"
+    )
 
 
 def _owned(aspects: Aspects) -> dict[str, str]:
@@ -152,7 +153,7 @@ def _own_part(definition: str) -> str:
 def _find_attached(relation: str, changes: Changes, before: Mapping[str, str], after: Mapping[str, str]) -> None:
     for aspect in [item for item in changes.add if item.startswith(CONSTRAINT)]:
         name = aspect.removeprefix(CONSTRAINT)
-        index = index_of_unique(qualified(relation), quote(name), after[aspect])
+        index = index_of_unique(qualified(relation), identifier(name), after[aspect])
         if index is not None and f"{INDEX}{name}" in changes.drop and before[f"{INDEX}{name}"] == index:
             changes.add.discard(aspect)
             changes.drop.discard(f"{INDEX}{name}")
@@ -177,9 +178,9 @@ def _find_renamed(changes: Changes, before: Mapping[str, str], after: Mapping[st
 def _renamed(relation: str, old: str, new: str) -> Action:
     if old.startswith(INDEX):
         schema, _ = split(relation)
-        before, after = quote(old.removeprefix(INDEX)), quote(new.removeprefix(INDEX))
-        return Sql(f"ALTER INDEX {quote(schema)}.{before} RENAME TO {after}")
-    before, after = quote(old.removeprefix(CONSTRAINT)), quote(new.removeprefix(CONSTRAINT))
+        before, after = identifier(old.removeprefix(INDEX)), identifier(new.removeprefix(INDEX))
+        return Sql(f"ALTER INDEX {identifier(schema)}.{before} RENAME TO {after}")
+    before, after = identifier(old.removeprefix(CONSTRAINT)), identifier(new.removeprefix(CONSTRAINT))
     return Sql(f"ALTER TABLE {qualified(relation)} RENAME CONSTRAINT {before} TO {after}")
 
 

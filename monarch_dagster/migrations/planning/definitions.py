@@ -80,8 +80,12 @@ def proven_column(definition: str) -> str:
 
 
 def mentions(definition: str, quoted: str) -> bool:
-    """Say whether a definition names `quoted`, a column or a type as PostgreSQL writes it; it may say so too often."""
-    return re.search(rf'(?<![\w"$]){re.escape(quoted)}(?![\w"$])', definition) is not None
+    """Say whether a definition names `quoted`, a column or a type as PostgreSQL writes it; it may say so too often.
+
+    Which words are quoted is another matter in each major version, so a plain name is found in quotes, too.
+    """
+    name = re.escape(quoted)
+    return re.search(rf'(?<![\w"$])(?:{name}|"{name}")(?![\w"$])', definition) is not None
 
 
 def column_path(owner: str) -> tuple[str, str]:

@@ -8,12 +8,10 @@ from enum import IntEnum, auto
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy.dialects import postgresql
 
-from monarch_dagster.migrations.chain import Hazard
 from monarch_dagster.migrations.hazards import Lock
-
-_PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
+from monarch_dagster.migrations.revisions import Hazard
+from monarch_dagster.postgres.quoting import identifier
 
 
 class Phase(IntEnum):
@@ -85,11 +83,6 @@ def ordered(operations: Iterable[Operation]) -> list[Operation]:
     return sorted(operations, key=lambda item: (item.phase, item.key))
 
 
-def quote(name: str) -> str:
-    """Return a name as PostgreSQL reads it: in double quotes where it needs them."""
-    return _PREPARER.quote(name)
-
-
 def split(relation: str) -> tuple[str, str]:
     """Return schema and name of "table schema.name" or "schema.name"; a kind is a word or two before it."""
     schema, _, name = relation.partition(".")
@@ -99,7 +92,7 @@ def split(relation: str) -> tuple[str, str]:
 def qualified(relation: str) -> str:
     """Return the quoted name of "table schema.name", to be written in a statement."""
     schema, name = split(relation)
-    return f"{quote(schema)}.{quote(name)}"
+    return f"{identifier(schema)}.{identifier(name)}"
 
 
 def view_kind(relation: str) -> str:

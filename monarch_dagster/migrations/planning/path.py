@@ -21,9 +21,10 @@ from monarch_dagster.migrations.planning.definitions import (
     reference,
     unique_columns,
 )
-from monarch_dagster.migrations.planning.operation import qualified, quote
+from monarch_dagster.migrations.planning.operation import qualified
 from monarch_dagster.migrations.planning.tables import created_order
 from monarch_dagster.migrations.planning.types import ENUM, added_labels
+from monarch_dagster.postgres.quoting import identifier
 from monarch_dagster.schema.facts import Aspects, Facts
 from monarch_dagster.schema.naming import PROVEN_PREFIX, PROVEN_SUFFIX, shorten
 
@@ -124,14 +125,14 @@ def _postpone(
             overrides[aspect] = definition + NOT_VALID
         elif not partitioned and _free_unique(relation, definition, referred):
             name = aspect.removeprefix(CONSTRAINT)
-            index = index_of_unique(qualified(relation), quote(name), definition)
+            index = index_of_unique(qualified(relation), identifier(name), definition)
             assert index is not None  # _free_unique asked for it
             overrides |= _without(aspect)
             later.indexes[relation, f"{INDEX}{name}"] = index
     for name in _to_be_proven(before, after):
         check = f"{CONSTRAINT}{shorten(f'{PROVEN_PREFIX}{name}{PROVEN_SUFFIX}')}"
         overrides[f"column {name}"] = after[f"column {name}"].removesuffix(NOT_NULL)
-        overrides[check] = f"CHECK (({quote(name)} IS NOT NULL)){NOT_VALID}"
+        overrides[check] = f"CHECK (({identifier(name)} IS NOT NULL)){NOT_VALID}"
 
 
 def _without(aspect: str) -> dict[str, str | None]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from monarch_dagster.migrations.planning.columns import altered_columns, plan_columns
 from monarch_dagster.migrations.planning.constraints import Changes, changes_of, plan_constraints, rebuild_references
-from monarch_dagster.migrations.planning.operation import Operation, ordered, quote
+from monarch_dagster.migrations.planning.operation import Operation, ordered
 from monarch_dagster.migrations.planning.tables import plan_created, plan_dropped, plan_schemas, plan_table
 from monarch_dagster.migrations.planning.types import (
     plan_enums,
@@ -21,6 +21,7 @@ from monarch_dagster.migrations.planning.types import (
 )
 from monarch_dagster.migrations.planning.views import plan_views
 from monarch_dagster.migrations.planning.words import Words
+from monarch_dagster.postgres.quoting import identifier
 from monarch_dagster.schema.facts import Facts
 
 TABLE = "table "
@@ -62,7 +63,7 @@ def _operations(found: Facts, wanted: Facts, words: Words, concurrent: bool) -> 
     # An expression on an enum holds constants of the type that is put aside.
     types = {printed(name) for name in enums}
     changes = {
-        name: changes_of(name, before[name], after[name], {quote(column) for column in columns.replaced} | types)
+        name: changes_of(name, before[name], after[name], {identifier(column) for column in columns.replaced} | types)
         for name, columns in altered.items()
     }
     untouched = {name: Changes() for name in kept if name not in changes}

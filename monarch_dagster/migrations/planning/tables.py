@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from alembic.operations import ops
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.migrations.chain import Hazard
 from monarch_dagster.migrations.hazards import DATA_LOSS, REWRITE, Held, Lock, Mode, exclusively
 from monarch_dagster.migrations.planning.constraints import CONSTRAINT, comment_on
 from monarch_dagster.migrations.planning.definitions import reference
-from monarch_dagster.migrations.planning.operation import Action, Operation, Phase, Sql, qualified, quote, split
+from monarch_dagster.migrations.planning.operation import Action, Operation, Phase, Sql, qualified, split
 from monarch_dagster.migrations.planning.words import Words
+from monarch_dagster.migrations.revisions import Hazard
+from monarch_dagster.postgres.quoting import identifier
 from monarch_dagster.schema.facts import Aspects, Facts
 
 TABLE = "table "
@@ -147,7 +148,7 @@ def plan_table(relation: str, found: Aspects, wanted: Aspects) -> Iterator[Opera
 def plan_schemas(found: Mapping[str, Aspects], wanted: Mapping[str, Aspects]) -> Iterator[Operation]:
     """Give the operations that create and drop schemas, and set their comments."""
     for relation in sorted(name for name in {*found, *wanted} if name.startswith("schema ")):
-        name = quote(relation.removeprefix("schema "))
+        name = identifier(relation.removeprefix("schema "))
         if relation not in found:
             create = Sql(f"CREATE SCHEMA IF NOT EXISTS {name}")
             yield Operation(Phase.CREATE_SCHEMA, (name,), (create,))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from monarch_dagster.migrations.chain import Hazard
 from monarch_dagster.migrations.hazards import SCAN
 from monarch_dagster.migrations.planning.columns import columns_of
 from monarch_dagster.migrations.planning.definitions import column_path, mentions
-from monarch_dagster.migrations.planning.operation import Operation, Phase, Sql, qualified, quote, split
+from monarch_dagster.migrations.planning.operation import Operation, Phase, Sql, qualified, split
 from monarch_dagster.migrations.planning.words import Words, sequence_options
-from monarch_dagster.postgres.quoting import literal
+from monarch_dagster.migrations.revisions import Hazard
+from monarch_dagster.postgres.quoting import identifier, literal
 from monarch_dagster.schema.facts import Aspects, Facts
 
 ENUM = "enum "
@@ -86,13 +86,13 @@ def plan_enums(found: Facts, wanted: Facts, used: set[str]) -> Iterator[Operatio
         elif new is None:
             yield Operation(Phase.DROP_TYPE, (name,), (Sql(f"DROP TYPE {qualified(name)}"),))
         elif name in replaced:
-            aside = quote(f"{_ASIDE}{split(name)[1]}"[:63])
+            aside = identifier(f"{_ASIDE}{split(name)[1]}"[:63])
             move = Sql(f"ALTER TYPE {qualified(name)} RENAME TO {aside}")
             gone = [label for label in _LABEL.findall(old) if label not in _LABEL.findall(new)]
             detail = f"a row with {', '.join(gone)} stops it" if gone else ""
             hazards = (Hazard(SCAN, name.removeprefix(ENUM), detail),) if gone and name in used else ()
             yield Operation(Phase.CREATE_TYPE, (name, 1), (move, create), hazards)
-            drop = Sql(f"DROP TYPE {quote(split(name)[0])}.{aside}")
+            drop = Sql(f"DROP TYPE {identifier(split(name)[0])}.{aside}")
             yield Operation(Phase.DROP_TYPE, (name,), (drop,))
         elif old != new:
             added = added_labels(old, new) or []
@@ -108,7 +108,7 @@ def plan_sequences(found: Facts, wanted: Facts, words: Words) -> Iterator[Operat
     )
     renamed = _renamed_sequences(before, after)
     for old, new in sorted(renamed.items()):
-        statement = Sql(f"ALTER SEQUENCE {qualified(old)} RENAME TO {quote(split(new)[1])}")
+        statement = Sql(f"ALTER SEQUENCE {qualified(old)} RENAME TO {identifier(split(new)[1])}")
         yield Operation(Phase.RENAME, (old,), (statement,))
     for name in sorted(before.keys() - after.keys() - renamed.keys()):
         owner = before[name][1]
@@ -140,7 +140,7 @@ def plan_sequences(found: Facts, wanted: Facts, words: Words) -> Iterator[Operat
 def _advanced(name: str, owner: str) -> Operation:
     """Have a new sequence go on behind the values that its column holds; it would begin among them."""
     relation, column = column_path(owner)
-    top = f"max({quote(column)})"
+    top = f"max({identifier(column)})"
     advance = f"SELECT setval({literal(qualified(name))}, {top}) FROM {qualified(relation)} HAVING {top} > 0"
     return Operation(Phase.OWN_SEQUENCE, (name, "then"), (Sql(advance),))
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from monarch_dagster.migrations.chain import Hazard
 from monarch_dagster.migrations.hazards import LOCK
 from monarch_dagster.migrations.planning.operation import Operation, Phase, Sql, qualified, split, view_kind
 from monarch_dagster.migrations.planning.tables import table_order
 from monarch_dagster.migrations.planning.words import Words
+from monarch_dagster.migrations.revisions import Hazard
 from monarch_dagster.schema.facts import Facts
 
 KINDS = ("view ", "materialized view ")

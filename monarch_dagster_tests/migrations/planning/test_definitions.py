@@ -18,23 +18,40 @@ from monarch_dagster.migrations.planning.definitions import (
     reference,
     unique_columns,
 )
-from monarch_dagster.migrations.planning.operation import qualified, quote
+from monarch_dagster.migrations.planning.operation import qualified
+from monarch_dagster.postgres.quoting import identifier
 from monarch_dagster_tests.migrations.planning.support import Workbench
 
 NAMES = st.one_of(
     st.text(alphabet="aB1_ \"'.,();:%$\\é", min_size=1, max_size=8),
     st.sampled_from(
-        ["order", "NOT VALID", ") REFERENCES x.y (z", 'a" IS NOT NULL', "USING btree (a)", "public", "two\nlines"]
+        [
+            "order",
+            "position",
+            "NOT VALID",
+            ") REFERENCES x.y (z",
+            'a" IS NOT NULL',
+            "USING btree (a)",
+            "public",
+            "two\nlines",
+        ]
     ),
 )
 DISTINCT = st.lists(NAMES, min_size=5, max_size=5, unique=True)
+
+
+def test_names_are_quoted_as_postgresql_quotes_them(bench: Workbench) -> None:
+    words = [word for (word,) in bench.connection.exec_driver_sql("SELECT word FROM pg_get_keywords()")]
+    names = [*words, "", "a", "_", "A", "a1", "1a", "a_$", "a$", "ä", "a b", 'a"b', "a\n", "Position"]
+    printed = bench.connection.exec_driver_sql("SELECT quote_ident(n) FROM unnest(%s::text[]) n", (names,)).scalars()
+    assert [identifier(name) for name in names] == list(printed)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=DISTINCT)
 def test_definitions_with_any_names_are_read_back(bench: Workbench, names: list[str]) -> None:
     one, two, table, other, third = names
-    a, b, c, t, o = (quote(name) for name in (one, two, third, table, other))
+    a, b, c, t, o = (identifier(name) for name in (one, two, third, table, other))
     with bench.trying():
         facts = bench.facts(
             f"CREATE TABLE s.{o} ({a} int, {b} int, CONSTRAINT {a} PRIMARY KEY ({b}, {a}));"
@@ -54,7 +71,7 @@ def test_definitions_with_any_names_are_read_back(bench: Workbench, names: list[
         assert proven_column(here["constraint m"]) == ""
         assert index_body(here["index i"]) != index_body(here["index j"])
         assert index_body(here["index j"]) == index_body(here["index j"].replace("INDEX j ON", 'INDEX "k ON" ON'))
-        assert all(mentions(here[f"constraint {two}"], quote(name)) for name in (one, two))
+        assert all(mentions(here[f"constraint {two}"], identifier(name)) for name in (one, two))
         (owned,) = (
             aspects["definition"].partition(" owned by ")[2]
             for name, aspects in facts.relations.items()
@@ -69,15 +86,15 @@ def test_the_index_of_a_unique_constraint_is_known_before_it_is_built(
     bench: Workbench, names: list[str], how: str, included: bool
 ) -> None:
     table, key, *columns = names
-    a, b, c = (quote(name) for name in columns)
+    a, b, c = (identifier(name) for name in columns)
     include = f" INCLUDE ({c})" if included else ""
     with bench.trying():
-        bench.run(f"CREATE SCHEMA s; CREATE TABLE s.{quote(table)} ({a} int, {b} text, {c} int)")
+        bench.run(f"CREATE SCHEMA s; CREATE TABLE s.{identifier(table)} ({a} int, {b} text, {c} int)")
         unique = f"UNIQUE {how} ({b}, {a}){include}"
-        bench.run(f"ALTER TABLE s.{quote(table)} ADD CONSTRAINT {quote(key)} {unique}")
+        bench.run(f"ALTER TABLE s.{identifier(table)} ADD CONSTRAINT {identifier(key)} {unique}")
         query = "SELECT pg_get_constraintdef(oid), pg_get_indexdef(conindid) FROM pg_constraint WHERE conname = %s"
         definition, index = bench.connection.exec_driver_sql(query, (key,)).one()
-        assert index_of_unique(f"s.{quote(table)}", quote(key), definition) == index
+        assert index_of_unique(f"s.{identifier(table)}", identifier(key), definition) == index
 
 
 @pytest.mark.parametrize(

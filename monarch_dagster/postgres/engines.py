@@ -17,6 +17,11 @@ from monarch_dagster.errors import MonarchError
 
 DRIVER = "postgresql+psycopg"
 CONNECT_TIMEOUT_SECONDS = 10
+# libpq, "Parameter Key Words": a firewall forgets a connection that idles, as the lock's does while a revision runs for
+# an hour. Sockets of the Unix kind ignore them.
+KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
+# admin_shutdown, crash_shutdown, cannot_connect_now
+SERVER_GOES = frozenset({"57P01", "57P02", "57P03"})
 
 
 def parse_url(text: str, variable: str) -> URL:
@@ -47,13 +52,22 @@ def display(url: URL) -> str:
     return f"{url.database} on {host}{port}"
 
 
-def make_engine(url: URL, *, autocommit: bool = False, **connect_args: Any) -> Engine:
-    """Return an engine without a pool: Monarch opens few connections and never keeps one that it does not use."""
-    arguments = {"application_name": "monarch", "connect_timeout": CONNECT_TIMEOUT_SECONDS, **connect_args}
-    # psycopg prepares a statement after five uses; through a transaction pooler a prepared statement can vanish.
-    arguments.setdefault("prepare_threshold", None)
+def make_engine(url: URL, *, autocommit: bool = False) -> Engine:
+    """Return an engine without a pool: Monarch opens few connections and never keeps one that it does not use.
+
+    What the URL itself says of the connection, such as `?connect_timeout=60`, wins.
+    """
+    arguments = {
+        "application_name": "monarch",
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        # psycopg prepares a statement after five uses; through a transaction pooler a prepared statement can vanish.
+        "prepare_threshold": None,
+        **KEEPALIVES,
+    }
+    connect_args = {name: value for name, value in arguments.items() if name not in url.query}
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
-    return create_engine(url, poolclass=NullPool, connect_args=arguments, **options)
+    # With hstore as dictionaries each connection would ask first whether the database has that type.
+    return create_engine(url, poolclass=NullPool, connect_args=connect_args, use_native_hstore=False, **options)
 
 
 @contextmanager
@@ -91,6 +105,11 @@ def reading(url: URL) -> Iterator[Connection]:
         try:
             yield connection
         except exc.DBAPIError as error:
+            if is_lost(error):
+                raise MonarchError(
+                    f"The connection to the database {display(url)} was lost while it was read: {first_line(error)}",
+                    remedy="See that the server runs (its log tells why it ended the connection), then run again.",
+                ) from None
             raise MonarchError(
                 f"The database {display(url)} could not be read: {first_line(error)}",
                 remedy="Check that the role may read the managed schemas and the schema alembic.",
@@ -116,6 +135,31 @@ def unreachable(url: URL, error: exc.DBAPIError, variable: str) -> MonarchError:
         f"The database {display(url)} could not be opened: {reason}",
         remedy=f"Check that the server runs and that {variable} is right.",
     )
+
+
+def is_lost(error: exc.DBAPIError) -> bool:
+    """Say whether an error is that the connection has gone, and not that PostgreSQL refused something.
+
+    Source: PostgreSQL, "Error Codes" (class 08, and 57P01 to 57P03 for a server that goes); what libpq itself finds has
+    no code.
+    """
+    code = getattr(error.orig, "sqlstate", None) or ""
+    if error.connection_invalidated or code.startswith("08") or code in SERVER_GOES:
+        return True
+    return isinstance(error, exc.OperationalError) and not code
+
+
+def find_loss(error: BaseException) -> exc.DBAPIError | None:
+    """Return the loss of a connection that an error is, or that it came up behind; None where there was none.
+
+    Cleaning up on a connection that is gone fails in ways of its own.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, exc.DBAPIError) and is_lost(found):
+            return found
+        found = found.__context__
+    return None
 
 
 def server_major(connection: Connection) -> int:

@@ -6,6 +6,7 @@ under another name and renamed when it is whole, so a killed process never leave
 
 from __future__ import annotations
 
+import atexit
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from functools import cached_property
 from sqlalchemy import URL, Connection, exc
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.postgres.engines import connect, display, first_line, server_major
+from monarch_dagster.interrupts import uninterrupted
+from monarch_dagster.postgres.engines import connect, display, find_loss, first_line, server_major
 
 TEMPLATE_PREFIX = "monarch_template_"
 CLONE_PREFIX = "monarch_clone_"
@@ -27,6 +29,10 @@ NO_DATABASE = "3D000"  # invalid_catalog_name
 
 class TemplateGoneError(MonarchError):
     """The template was there a moment ago; another process has pruned it."""
+
+
+# The clones of this process.
+_IN_USE: dict[str, ShadowServer] = {}
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,24 @@ class ShadowServer:
     @contextmanager
     def _database(self, connection: Connection, base: str | None) -> Iterator[tuple[str, URL]]:
         name = f"{CLONE_PREFIX}{int(time.time())}_{secrets.token_hex(6)}"
+        _IN_USE[name] = self
+        try:
+            self._create(connection, name, base)
+            try:
+                yield name, self.url.set(database=name)
+            except (MonarchError, exc.SQLAlchemyError) as error:
+                if find_loss(error) is None and _is_left(connection, name):
+                    raise
+                raise MonarchError(
+                    f"The shadow database {name} went away while it was in use, or its server did.",
+                    remedy="Run again.",
+                ) from error
+        finally:
+            with uninterrupted():
+                self._drop(name)
+                del _IN_USE[name]
+
+    def _create(self, connection: Connection, name: str, base: str | None) -> None:
         source = TEMPLATE_PREFIX + base if base else "template0"
         # Copying files is fastest, but it forces a checkpoint, which a server that others use should be spared.
         strategy = f" STRATEGY {'file_copy' if self.owned else 'wal_log'}" if self.major >= 15 else ""
@@ -95,19 +119,19 @@ class ShadowServer:
                 remedy="MONARCH_SHADOW_URL needs a role with CREATEDB on a server with room; unset it for the "
                 "embedded server.",
             ) from None
-        try:
-            yield name, self.url.set(database=name)
-        except (MonarchError, exc.DBAPIError) as error:
-            if not getattr(error, "connection_invalidated", False) and _is_left(connection, name):
-                raise
-            raise MonarchError(
-                f"The shadow database {name} went away while it was in use, or its server did.", remedy="Run again."
-            ) from error
-        finally:
-            if _is_left(connection, name):
-                # Where the server goes away now, the database went with it; what is left is pruned when it is old.
-                with suppress(exc.DBAPIError):
-                    connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def _drop(self, name: str) -> None:
+        # On a connection of its own: an interrupt may have cost the other one. Where the server goes away now, the
+        # database went with it; what is left is pruned when it is old.
+        with suppress(MonarchError, exc.DBAPIError), self._connect() as connection:
+            connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@atexit.register
+def _drop_left() -> None:
+    """Drop what an interrupt between a clone's making and its use, where nothing else catches it, has left."""
+    for name, server in _IN_USE.items():
+        server._drop(name)
 
 
 def _is_left(connection: Connection, name: str) -> bool:
@@ -122,13 +146,15 @@ def _exists(connection: Connection, name: str) -> bool:
 
 
 def _become_template(connection: Connection, database: str, name: str) -> None:
-    # A connection to a template makes its cloning wait and fail.
-    connection.exec_driver_sql(f'ALTER DATABASE "{database}" WITH is_template true allow_connections false')
-    try:
-        connection.exec_driver_sql(f'ALTER DATABASE "{database}" RENAME TO "{name}"')
-    except (exc.IntegrityError, exc.ProgrammingError):
-        # Another process was first with the same content.
-        connection.exec_driver_sql(f'ALTER DATABASE "{database}" WITH is_template false')
+    # Whole or not at all: as a template under a clone's name it could not be dropped.
+    with uninterrupted():
+        # A connection to a template makes its cloning wait and fail.
+        connection.exec_driver_sql(f'ALTER DATABASE "{database}" WITH is_template true allow_connections false')
+        try:
+            connection.exec_driver_sql(f'ALTER DATABASE "{database}" RENAME TO "{name}"')
+        except (exc.IntegrityError, exc.ProgrammingError):
+            # Another process was first with the same content.
+            connection.exec_driver_sql(f'ALTER DATABASE "{database}" WITH is_template false')
 
 
 def _prune(connection: Connection) -> None:

@@ -60,6 +60,7 @@ def wait_until_gone(pid: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.soak
 def test_it_starts_from_eight_processes_at_once_and_is_one_server(cluster: EmbeddedCluster) -> None:
     command = [sys.executable, "-c", START, str(cluster.data_dir)]
     starters = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(8)]

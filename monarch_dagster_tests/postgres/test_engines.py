@@ -1,7 +1,9 @@
 """URLs and connections: what cannot be used is told without a password."""
 
+from typing import Any
+
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.postgres.engines import connect, display, parse_url, run_script, server_major
@@ -67,3 +69,22 @@ def test_a_script_runs_word_for_word(project: Project) -> None:
         run_script(connection, "CREATE TABLE t (a text DEFAULT '%s 50% :x'); INSERT INTO t VALUES (DEFAULT)")
         assert connection.exec_driver_sql("SELECT a FROM t").scalar_one() == "%s 50% :x"
         assert server_major(connection) == 18
+
+
+def test_a_connection_that_idles_is_kept_alive_and_what_the_url_says_of_it_wins(project: Project) -> None:
+    def parameters(url: URL) -> dict[str, str]:
+        with connect(url) as connection:
+            driver: Any = connection.connection.driver_connection
+            return dict(driver.info.get_parameters())
+
+    assert (
+        parameters(project.target).items()
+        >= {
+            "application_name": "monarch",
+            "keepalives_idle": "60",
+            "keepalives_interval": "10",
+            "keepalives_count": "6",
+        }.items()
+    )
+    said = {"keepalives_idle": "7", "application_name": "nightly"}
+    assert parameters(project.target.update_query_dict(said)).items() >= said.items()

@@ -1,6 +1,8 @@
 """Shadow databases: built once, cloned often, and never left half made."""
 
 import secrets
+import subprocess
+import sys
 import threading
 import time
 
@@ -193,3 +195,23 @@ def test_a_role_that_is_no_superuser_but_may_create_databases_is_enough(shadows:
         f"DROP ROLE {role}",
     ):
         building(statement)(shadows.url)
+
+
+HELD = """
+import sys
+from sqlalchemy import make_url
+from monarch_dagster.postgres.shadow import ShadowServer
+
+held = [ShadowServer(make_url(sys.argv[1])).clone(None)]
+print(held[0].__enter__().database)
+held.append(held)  # a circle, which nothing clears before the process ends
+"""
+
+
+def test_a_clone_that_nothing_closed_goes_with_its_process(shadows: ShadowServer) -> None:
+    url = shadows.url.render_as_string(hide_password=False)
+    done = subprocess.run([sys.executable, "-c", HELD, url], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(CLONE_PREFIX)
+    with connect(shadows.url) as connection:
+        query = "SELECT count(*) FROM pg_database WHERE datname = %s"
+        assert connection.exec_driver_sql(query, (done.stdout.strip(),)).scalar_one() == 0

@@ -1,6 +1,7 @@
 """The queries behind facts: what the PostgreSQL catalog says of some schemas, as PostgreSQL itself formats it.
 
-Each takes `schemas`, and leaves out what belongs to an extension; what becomes of the rows is `facts`'.
+Each takes `schemas` or, since a join less is planned faster, their oids as `namespaces`; it leaves out what belongs to
+an extension. What becomes of the rows is `facts`'.
 """
 
 # How PostgreSQL prints follows from a session's settings. With this path, types and expressions are printed with their
@@ -18,7 +19,16 @@ PRINTING = {
 READ_SETTINGS = "SELECT " + ", ".join(f"current_setting('{name}')" for name in PRINTING)
 APPLY_SETTINGS = "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in PRINTING)
 
-NAMESPACES = "SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = ANY(%(schemas)s)"
+# Neither PostgreSQL's, nor Alembic's, nor `public`.
+USER_SCHEMAS = """
+SELECT nspname FROM pg_namespace
+WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'alembic', 'public') AND nspname !~ '^pg_temp_'
+  AND nspname !~ '^pg_toast_temp_' ORDER BY 1
+"""
+
+NAMESPACES = """
+SELECT oid, nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = ANY(%(schemas)s)
+"""
 
 RELATIONS = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, obj_description(c.oid, 'pg_class'),
@@ -47,7 +57,7 @@ SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
                         s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN ' cycle' END) END,
        col_description(a.attrelid, a.attnum)
 FROM pg_attribute a
-JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN pg_depend i ON i.refclassid = 'pg_class'::regclass AND i.refobjid = a.attrelid AND i.refobjsubid = a.attnum
@@ -55,21 +65,22 @@ LEFT JOIN pg_depend i ON i.refclassid = 'pg_class'::regclass AND i.refobjid = a.
 LEFT JOIN pg_sequence s ON s.seqrelid = i.objid
 LEFT JOIN pg_constraint k ON k.conrelid = a.attrelid AND k.contype = 'n' AND NOT k.convalidated
                          AND k.conkey[1] = a.attnum
-WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p', 'f') AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = ANY(%(namespaces)s::oid[]) AND c.relkind IN ('r', 'p', 'f') AND a.attnum > 0
+  AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
 """
 
 # From 18 on NOT NULL is a constraint in the catalog (contype n); here it is an attribute of the column on every major.
 CONSTRAINTS = """
 SELECT k.conrelid, k.conname, pg_get_constraintdef(k.oid), obj_description(k.oid, 'pg_constraint')
-FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s) AND k.contype IN ('c', 'f', 'p', 'u', 'x')
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+WHERE c.relnamespace = ANY(%(namespaces)s::oid[]) AND k.contype IN ('c', 'f', 'p', 'u', 'x')
 """
 
 INDEXES = """
 SELECT i.indrelid, c.relname, pg_get_indexdef(i.indexrelid), i.indisvalid, obj_description(c.oid, 'pg_class')
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE c.relnamespace = ANY(%(namespaces)s::oid[])
   AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
 """
 
@@ -78,34 +89,34 @@ ATTACHED = """
 SELECT t.tgrelid, 'trigger ' || t.tgname,
        pg_get_triggerdef(t.oid) || CASE t.tgenabled WHEN 'O' THEN '' WHEN 'D' THEN ' DISABLED'
                                                     WHEN 'R' THEN ' ENABLED REPLICA' ELSE ' ENABLED ALWAYS' END
-FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s) AND NOT t.tgisinternal
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE c.relnamespace = ANY(%(namespaces)s::oid[]) AND NOT t.tgisinternal
 UNION ALL
 SELECT p.polrelid, 'policy ' || p.polname,
        concat_ws(' ', p.polcmd, p.polpermissive, pg_get_expr(p.polqual, p.polrelid),
                  pg_get_expr(p.polwithcheck, p.polrelid))
-FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s)
+FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+WHERE c.relnamespace = ANY(%(namespaces)s::oid[])
 UNION ALL
 SELECT r.ev_class, 'rule ' || r.rulename,
        pg_get_ruledef(r.oid) || CASE r.ev_enabled WHEN 'O' THEN '' WHEN 'D' THEN ' DISABLED'
                                                   WHEN 'R' THEN ' ENABLED REPLICA' ELSE ' ENABLED ALWAYS' END
-FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s) AND r.rulename <> '_RETURN'
+FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+WHERE c.relnamespace = ANY(%(namespaces)s::oid[]) AND r.rulename <> '_RETURN'
 UNION ALL
 SELECT s.stxrelid, 'statistics ' || s.stxname, pg_get_statisticsobjdef(s.oid)
-FROM pg_statistic_ext s JOIN pg_class c ON c.oid = s.stxrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s)
+FROM pg_statistic_ext s JOIN pg_class c ON c.oid = s.stxrelid
+WHERE c.relnamespace = ANY(%(namespaces)s::oid[])
 UNION ALL
 SELECT a.attrelid, 'comment on column ' || a.attname, d.description
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 JOIN pg_description d ON d.classoid = 'pg_class'::regclass AND d.objoid = c.oid AND d.objsubid = a.attnum
-WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('v', 'm') AND a.attnum > 0
+WHERE c.relnamespace = ANY(%(namespaces)s::oid[]) AND c.relkind IN ('v', 'm') AND a.attnum > 0
 UNION ALL
 SELECT a.attrelid, 'default of column ' || a.attname, pg_get_expr(d.adbin, d.adrelid)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-WHERE n.nspname = ANY(%(schemas)s) AND c.relkind = 'v'
+WHERE c.relnamespace = ANY(%(namespaces)s::oid[]) AND c.relkind = 'v'
 """
 
 TYPES = """
@@ -171,18 +182,18 @@ DEPENDENCIES = """
 SELECT DISTINCT v.oid, CASE c.relkind WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
                             WHEN 'f' THEN 'foreign table' ELSE 'table' END || ' ' || n.nspname || '.' || c.relname,
        CASE WHEN c.relkind IN ('r', 'p', 'f') THEN coalesce(a.attname, '') ELSE '' END
-FROM pg_class v JOIN pg_namespace w ON w.oid = v.relnamespace
+FROM pg_class v
 JOIN pg_rewrite r ON r.ev_class = v.oid AND r.rulename = '_RETURN'
 JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
 JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND d.refobjsubid > 0
-WHERE w.nspname = ANY(%(schemas)s) AND v.relkind IN ('v', 'm') AND d.refobjid <> v.oid
+WHERE v.relnamespace = ANY(%(namespaces)s::oid[]) AND v.relkind IN ('v', 'm') AND d.refobjid <> v.oid
 UNION
 SELECT v.oid, 'enum ' || n.nspname || '.' || t.typname, ''
-FROM pg_class v JOIN pg_namespace w ON w.oid = v.relnamespace
+FROM pg_class v
 JOIN pg_rewrite r ON r.ev_class = v.oid AND r.rulename = '_RETURN'
 JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_type'::regclass
 JOIN pg_type u ON u.oid = d.refobjid JOIN pg_type t ON t.oid = CASE WHEN u.typelem > 0 THEN u.typelem ELSE u.oid END
 JOIN pg_namespace n ON n.oid = t.typnamespace
-WHERE w.nspname = ANY(%(schemas)s) AND v.relkind IN ('v', 'm') AND t.typtype = 'e'
+WHERE v.relnamespace = ANY(%(namespaces)s::oid[]) AND v.relkind IN ('v', 'm') AND t.typtype = 'e'
 """

@@ -40,6 +40,13 @@ def load_core_models(module: str, root: Path) -> CoreModels:
 
     Raises `MonarchError` when it does not import, declares nothing, or declares something twice or without a schema.
     """
+    # Copied once more: what types do when their table is created does not come through a pickle.
+    models: CoreModels = _Handover(io.BytesIO(_import_elsewhere(module, root))).load()
+    return replace(models, metadata=unite(models.metadata.tables.values()))
+
+
+def _import_elsewhere(module: str, root: Path) -> bytes:
+    """Import in a fresh process, and return what that hands over."""
     with tempfile.NamedTemporaryFile(prefix="monarch-models-") as handover:
         command = [sys.executable, "-m", __name__, module, handover.name]
         try:
@@ -53,9 +60,7 @@ def load_core_models(module: str, root: Path) -> CoreModels:
             ) from None
         content = Path(handover.name).read_bytes()
     if done.returncode == 0:
-        # Copied once more: what types do when their table is created does not come through a pickle.
-        models: CoreModels = _Handover(io.BytesIO(content)).load()
-        return replace(models, metadata=unite(models.metadata.tables.values()))
+        return content
     try:
         failure = json.loads(content)
     except ValueError:

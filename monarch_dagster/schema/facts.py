@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -29,9 +28,12 @@ __all__ = [
     "Facts",
     "carry",
     "column_parts",
+    "combined_hash",
     "differences",
     "parse_column",
     "read_facts",
+    "relation_hash",
+    "user_schemas",
 ]
 
 Aspects = Mapping[str, str]
@@ -83,12 +85,12 @@ class Facts:
     @cached_property
     def hash(self) -> str:
         """One hash for all, in hex."""
-        return _hash(self.relations)
+        return combined_hash(self.hashes)
 
     @cached_property
     def hashes(self) -> Mapping[str, str]:
         """A hash of each relation, in hex."""
-        return {name: _hash(aspects) for name, aspects in self.relations.items()}
+        return {name: relation_hash(aspects) for name, aspects in self.relations.items()}
 
     def schemas(self) -> set[str]:
         """Return the names of the schemas that exist."""
@@ -159,6 +161,11 @@ def carry(before: Facts, declared: Facts) -> Facts:
     return Facts(relations, {**used, **declared.dependencies})
 
 
+def user_schemas(connection: Connection) -> Sequence[str]:
+    """Return the schemas that are neither PostgreSQL's, nor Alembic's, nor `public`."""
+    return connection.exec_driver_sql(catalog.USER_SCHEMAS).scalars().all()
+
+
 def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
     """Read the facts of `schemas` (those that do not exist count as absent) inside the connection's transaction.
 
@@ -168,9 +175,10 @@ def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
     run = connection.exec_driver_sql
     settings = tuple(run(catalog.READ_SETTINGS).one())
     run(catalog.APPLY_SETTINGS, tuple(catalog.PRINTING.values()))
-    arguments = {"schemas": list(schemas)}
+    arguments: dict[str, list[object]] = {"schemas": list(schemas), "namespaces": []}
     relations: dict[str, dict[str, str]] = {}
-    for name, comment in run(catalog.NAMESPACES, arguments):
+    for oid, name, comment in run(catalog.NAMESPACES, arguments):
+        arguments["namespaces"].append(oid)
         relations[f"schema {name}"] = _commented({}, comment)
     # What belongs to an extension has no relation, and what the other queries find of it goes nowhere.
     by_oid: dict[int, dict[str, str]] = defaultdict(dict)
@@ -194,7 +202,7 @@ def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
     for (name,) in run(catalog.OTHERS, arguments):
         relations.setdefault(name, {"definition": ""})
     used: dict[str, set[tuple[str, str]]] = {name: set() for name in relations if name.startswith(_VIEWS)}
-    for oid, relation, column in run(catalog.DEPENDENCIES, arguments):
+    for oid, relation, column in run(catalog.DEPENDENCIES, arguments) if used else ():
         if oid in names:
             used[names[oid]].add((relation, column))
     run(catalog.APPLY_SETTINGS, settings)
@@ -233,8 +241,14 @@ def _is_carried(relation: str, aspect: str) -> bool:
     return aspect.startswith(CARRIED_ASPECTS) or (beside and aspect.startswith(CARRIED_ASPECTS_BESIDE_TABLES))
 
 
-def _hash(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def relation_hash(aspects: Aspects) -> str:
+    """Return the hash of one relation's facts, in hex; the order of its aspects does not count."""
+    return hashlib.sha256(json.dumps(aspects, sort_keys=True).encode()).hexdigest()
+
+
+def combined_hash(hashes: Mapping[str, str]) -> str:
+    """Return one hash for the hashes of some relations, in hex."""
+    return hashlib.sha256("".join(f"{name}\0{hashes[name]}\n" for name in sorted(hashes)).encode()).hexdigest()
 
 
 def _settled(expression: str) -> str:

@@ -1,57 +1,21 @@
-"""The revision chain: the files in `versions/`, read without running them.
+"""The revision chain: the files in `versions/`, in the order in which they follow each other.
 
-Holds what the files say of themselves (revision, down revision, hazards) and the linear order that follows. What is in
-`upgrade` and `downgrade` is Alembic's to run.
+What one file says of itself is read by `revisions`. A chain that is broken can be looked at all the same: its faults
+are told, and whoever needs it whole refuses them.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.revisions import BASE, Revision, read_revision
 
 VERSIONS = "versions"
-BASE = "base"
-_ASSIGNMENT = re.compile(r"^(revision|down_revision)\s*(?::[^=\n]+)?=\s*(.+?)\s*(?:#.*)?$", re.MULTILINE)
-_BODIES = re.compile(
-    r"^def upgrade\(\) -> None:\n    (.*)\n\n\ndef downgrade\(\) -> None:\n    (.*)\n\Z", re.MULTILINE | re.DOTALL
-)
-# Alembic's own length; version_num is VARCHAR(32).
-REVISION_LENGTH = 12
-_HAZARD = re.compile(r"^Hazard: (\w+) (.+?): (.+)$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Hazard:
-    """What a revision may cost: its kind (data_loss, rewrite, … as `hazards` has them), the object, and why."""
-
-    kind: str
-    object: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.object}: {self.detail}"
-
-
-@dataclass(frozen=True)
-class Revision:
-    """One revision file."""
-
-    revision: str
-    down_revision: str | None
-    path: Path
-    digest: str
-    message: str
-    hazards: tuple[Hazard, ...] = ()
-    # Whether its operations are no longer those that its id was made from, and whether there are any.
-    edited: bool = False
-    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +25,9 @@ class Chain:
     directory: Path
     revisions: tuple[Revision, ...]
     heads: tuple[str, ...]
+    # What keeps the files from being a chain, each with its remedy; and the files that are left out of it for that.
+    faults: tuple[MonarchError, ...] = ()
+    left_out: tuple[Revision, ...] = ()
 
     @property
     def head(self) -> str | None:
@@ -68,16 +35,22 @@ class Chain:
         self.check_linear()
         return self.revisions[-1].revision if self.revisions else None
 
+    def problems(self) -> tuple[MonarchError, ...]:
+        """Return all that keeps the files from being one chain: its faults, and several heads."""
+        if len(self.heads) < 2:
+            return self.faults
+        by_id = {item.revision: item for item in self.revisions}
+        files = "\n".join(f"  {by_id[head].path.name} (revises {by_id[head].down_revision})" for head in self.heads)
+        several = MonarchError(
+            f"The chain has {len(self.heads)} heads, expected one:\n{files}",
+            remedy="Two branches were merged: `monarch rebase` puts this branch's revisions behind the other head.",
+        )
+        return (*self.faults, several)
+
     def check_linear(self) -> None:
-        """Raise `MonarchError`, naming the files, when the chain has more than one head."""
-        if len(self.heads) > 1:
-            by_id = {item.revision: item for item in self.revisions}
-            files = "\n".join(f"  {by_id[head].path.name} (revises {by_id[head].down_revision})" for head in self.heads)
-            raise MonarchError(
-                f"The chain has {len(self.heads)} heads, expected one:\n{files}",
-                remedy="Two branches were merged. Keep one of them, move the other's files away, set them behind the "
-                "head that stays (or generate them again), and run again.",
-            )
+        """Raise `MonarchError`, naming the files, when the chain has a fault or more than one head."""
+        for problem in self.problems():
+            raise problem
 
     def key(self, upto: str | None) -> str:
         """Return a hash of the contents of all files from base to `upto` (None: of no file), in hex."""
@@ -109,6 +82,26 @@ class Chain:
         """Return the chain with `revisions` behind its head. Raises `MonarchError` where there are several heads."""
         self.check_linear()
         return self._with((*self.revisions, *revisions))
+
+    def line(self, revision: str | None) -> Chain:
+        """Return what `revision` stands on, itself included, as a chain of its own; other heads do not count.
+
+        Raises `MonarchError` when the chain does not have it.
+        """
+        by_id = {item.revision: item for item in self.revisions}
+        found: list[Revision] = []
+        while revision is not None:
+            item = by_id.get(revision) or self.revisions[self.position(revision)]
+            found.append(item)
+            revision = item.down_revision
+        return self._with(tuple(reversed(found)))
+
+    def less(self, names: Collection[str]) -> Chain:
+        """Return the chain as it is without the files of `names`, on which no others may stand."""
+        revisions = tuple(item for item in self.revisions if item.revision not in names)
+        below = {item.down_revision for item in revisions}
+        heads = tuple(sorted(item.revision for item in revisions if item.revision not in below))
+        return Chain(self.directory, revisions, heads)
 
     def _with(self, revisions: tuple[Revision, ...]) -> Chain:
         return Chain(self.directory, revisions, (revisions[-1].revision,) if revisions else ())
@@ -148,39 +141,61 @@ def load_chain(schema_dir: Path) -> Chain:
     Several heads are a state that `check_linear` refuses. Raises `MonarchError`, naming the files, for a file that is
     not Python or says no revision, one id in two files, a missing down revision, or a ring.
     """
+    chain = read_chain(schema_dir)
+    for fault in chain.faults:
+        raise fault
+    return chain
+
+
+def read_chain(schema_dir: Path, *, without: Collection[Path] = (), follow: bool = False) -> Chain:
+    """Read `versions/` under `schema_dir` as far as its files are a chain; what keeps the others out are its faults.
+
+    Files in `without` count as deleted. With `follow`, a revision on one that a rebase replaced stands on what came in
+    its place.
+    """
     directory = schema_dir / VERSIONS
+    faults: list[MonarchError] = []
+    by_id: dict[str, Revision] = {}
+    twins: dict[str, list[Revision]] = defaultdict(list)
     # Alembic passes over the same ones; editors keep locks and copies there.
     paths = (path for path in directory.glob("*.py") if not path.name.startswith((".", "__init__")))
-    revisions = [_read(path) for path in sorted(paths)]
-    _check_unique(revisions)
-    by_id = {item.revision: item for item in revisions}
+    for path in sorted(path for path in paths if path not in without):
+        try:
+            item = read_revision(path)
+        except MonarchError as error:
+            faults.append(error)
+            continue
+        if item.revision in by_id:
+            twins[item.revision].append(item)
+        else:
+            by_id[item.revision] = item
+    faults += [_twins(name, [by_id[name], *others]) for name, others in sorted(twins.items())]
+    heirs = _heirs(by_id.values())
     children: dict[str | None, list[Revision]] = defaultdict(list)
-    for item in revisions:
-        if item.down_revision is not None and item.down_revision not in by_id:
-            raise MonarchError(
-                f"{item.path} revises {item.down_revision}, but no file in {directory} has that revision.",
-                remedy="Bring the missing file back with git (a branch not merged yet?), or correct down_revision.",
-            )
-        children[item.down_revision].append(item)
+    for name, item in by_id.items():
+        down = item.down_revision
+        if down is not None and down not in by_id:
+            heir = heirs.get(down)
+            if heir and follow:
+                down = heir
+                by_id[name] = replace(item, down_revision=heir)
+            else:
+                faults.append(_dangling(item, heir, directory))
+        children[down].append(by_id[name])
     ordered = _walk(children)
-    if len(ordered) < len(revisions):
-        lost = sorted(item.path.name for item in revisions if item not in ordered)
-        raise MonarchError(
-            f"These revisions lead back to themselves and not to a first one: {', '.join(lost)}.",
-            remedy="Correct their down_revision; the first revision has None.",
+    known = {item.revision for item in ordered}
+    lost = [item for item in by_id.values() if item.revision not in known]
+    if lost and not any(item.down_revision not in by_id for item in lost):
+        faults.append(
+            MonarchError(
+                "These revisions lead back to themselves and not to a first one: "
+                f"{_names(item.path for item in lost)}.",
+                remedy="Correct their down_revision; the first revision has None.",
+            )
         )
-    heads = tuple(sorted(item.revision for item in revisions if not children[item.revision]))
-    return Chain(directory, tuple(ordered), heads)
-
-
-def revision_id(down_revision: str | None, upgrades: str, downgrades: str) -> str:
-    """Return the id of a revision: a hash of the one below it and of its canonical operations, both ways (rule 5)."""
-    return short_hash(down_revision or BASE, upgrades, downgrades)
-
-
-def short_hash(*parts: str) -> str:
-    """Return an id of a revision's length for some texts."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:REVISION_LENGTH]
+    heads = tuple(sorted(item.revision for item in ordered if not children[item.revision]))
+    left_out = (*(item for others in twins.values() for item in others), *lost)
+    return Chain(directory, tuple(ordered), heads, tuple(faults), left_out)
 
 
 def approved_revisions(chain: Chain, names: Iterable[str]) -> frozenset[str]:
@@ -211,72 +226,31 @@ def _walk(children: dict[str | None, list[Revision]]) -> list[Revision]:
     return ordered
 
 
-def _read(path: Path) -> Revision:
-    try:
-        content = path.read_bytes()
-        text = content.decode("utf-8")
-        compile(content, str(path), "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:
-        place = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise MonarchError(
-            f"{path}{place} is not valid Python: {error.msg if isinstance(error, SyntaxError) else error}.",
-            remedy="Correct the file, or bring back its last good version with git.",
-        ) from None
-    except OSError as error:
-        raise MonarchError(f"{path} could not be read: {error.strerror}.", remedy="Check its permissions.") from None
-    try:
-        # The first of each is the header's; SQL in a string may hold a line that looks the same.
-        values = {name: ast.literal_eval(value) for name, value in reversed(_ASSIGNMENT.findall(text))}
-        revision, down_revision = values["revision"], values["down_revision"]
-    except (KeyError, ValueError, SyntaxError):
-        revision = down_revision = 0
-    if not isinstance(revision, str) or not isinstance(down_revision, str | None):
-        raise MonarchError(
-            f"{path} does not say its revision and its one down_revision, each as a plain string (or None).",
-            remedy='Write revision = "…" and down_revision = "…" on lines of their own, or move the file away.',
-        )
-    doc = _docstring(text)
-    message, _, header = doc.partition("\n")
-    hazards = tuple(Hazard(*groups) for groups in _HAZARD.findall(header))
-    if _cannot_be_reverted(text):
-        hazards += (Hazard("irreversible", revision, "its downgrade refuses; what it does cannot be taken back"),)
-    bodies = _BODIES.search(text)
-    edited = bodies is None or revision != revision_id(down_revision, bodies[1], bodies[2])
-    empty = bodies is not None and bodies[1] == bodies[2] == "pass"
-    digest = hashlib.sha256(content).hexdigest()
-    return Revision(revision, down_revision, path, digest, message.strip(), hazards, edited, empty)
-
-
-def _cannot_be_reverted(text: str) -> bool:
-    if "IrreversibleRevision" not in text:
-        return False
-    return any(
-        isinstance(node, ast.Raise) and "IrreversibleRevision" in ast.dump(node) for node in ast.walk(ast.parse(text))
+def _twins(revision: str, items: Sequence[Revision]) -> MonarchError:
+    return MonarchError(
+        f"The revision {revision} stands in {len(items)} files: {_names(item.path for item in items)}.",
+        remedy="The same change was generated twice: `monarch rebase` deletes all but one of them.",
     )
 
 
-def _docstring(text: str) -> str:
-    """Return the docstring that Monarch's template wrote, "" for another form; a full parse of a large file is slow."""
-    if not text.startswith('"""'):
-        return ""
-    try:
-        return str(ast.literal_eval(text[: text.index('\n"""', 3) + 4]))
-    except (ValueError, SyntaxError):
-        return ""
+def _heirs(items: Iterable[Revision]) -> dict[str, str]:
+    """Return what came in the place of each revision that a rebase replaced; of several, the last one."""
+    places: dict[str, list[Revision]] = defaultdict(list)
+    for item in items:
+        for old in frozenset[str]().union(*item.replaces):
+            places[old].append(item)
+    below = {old: {item.down_revision for item in found} for old, found in places.items()}
+    return {old: item.revision for old, found in places.items() for item in found if item.revision not in below[old]}
 
 
-def _check_unique(revisions: Sequence[Revision]) -> None:
-    files: dict[str, list[Path]] = defaultdict(list)
-    for item in revisions:
-        files[item.revision].append(item.path)
-    for revision, paths in sorted(files.items()):
-        if len(paths) > 1:
-            raise MonarchError(
-                f"The revision {revision} stands in {len(paths)} files: {_names(paths)}.",
-                remedy="The same change was generated twice: delete all but one of them (equal bodies), or give one "
-                "another id.",
-            )
+def _dangling(item: Revision, heir: str | None, directory: Path) -> MonarchError:
+    return MonarchError(
+        f"{item.path} revises {item.down_revision}, but no file in {directory} has that revision.",
+        remedy=f"A rebase put {heir} in its place: `monarch rebase` puts this one behind it."
+        if heir
+        else "Bring the missing file back with git (a branch not merged yet?), or correct down_revision.",
+    )
 
 
 def _names(paths: Iterable[Path]) -> str:
-    return ", ".join(path.name for path in paths)
+    return ", ".join(sorted(path.name for path in paths))

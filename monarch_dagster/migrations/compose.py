@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monarch_dagster.errors import counted
-from monarch_dagster.migrations.chain import BASE, Hazard, revision_id, short_hash
 from monarch_dagster.migrations.hazards import limit_hazards, lock_hazards, sorted_hazards
 from monarch_dagster.migrations.planning.operation import Operation, Phase
 from monarch_dagster.migrations.planning.path import Leg, path
@@ -18,6 +17,7 @@ from monarch_dagster.migrations.planning.plan import plan
 from monarch_dagster.migrations.planning.words import Words
 from monarch_dagster.migrations.renames import Rename, rename_hints
 from monarch_dagster.migrations.rendering import render_body, render_revision
+from monarch_dagster.migrations.revisions import BASE, Hazard, revision_id, short_hash
 from monarch_dagster.schema.desired import Desired
 from monarch_dagster.schema.facts import Difference, Facts
 
@@ -47,8 +47,22 @@ class Way:
     renames: tuple[Rename, ...]
 
 
-def compose(head: str | None, way: Way, desired: Desired, message: str) -> list[Draft]:
-    """Return the revisions of a proposal behind `head`, in chain order."""
+def compose(
+    head: str | None,
+    way: Way,
+    desired: Desired,
+    message: str,
+    unsaid: frozenset[tuple[str, str]] = frozenset(),
+) -> list[Draft]:
+    """Return the revisions of a proposal behind `head`, in chain order.
+
+    Args:
+        head: the revision that the first one revises.
+        way: where the proposal begins and ends.
+        desired: the models, for the words of the upgrades.
+        message: the revisions' message.
+        unsaid: what the models do not say as it is wanted at the end of the way, as `Words` has it.
+    """
     legs = path(way.renamed, way.wanted)
     if not legs or legs[0].concurrent:
         # What renames runs in a transaction, and an index is built outside of one.
@@ -63,7 +77,7 @@ def compose(head: str | None, way: Way, desired: Desired, message: str) -> list[
         downs += [item.operation(back=True) for item in reversed(way.renames)] if first else []
         start = here
         for facts in leg.through:
-            words = Words(facts, desired.metadata, desired.views)
+            words = Words(facts, desired.metadata, desired.views, unsaid)
             ups += plan(here, facts, words, concurrent=leg.concurrent)
             here = facts
         named = [hazard for item in way.renames for hazard in item.hazards(way.before)] if first else []

@@ -21,17 +21,18 @@ from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.files import replace_file
-from monarch_dagster.migrations.chain import BASE, Chain, Hazard, Revision, load_chain, revision_id
+from monarch_dagster.migrations.chain import Chain, load_chain
 from monarch_dagster.migrations.proofs import Proofs
-from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts, keep_clone, user_schemas
+from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts, keep_clone
+from monarch_dagster.migrations.revisions import BASE, Hazard, Revision, revision_id
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.salesforce.object_meta import read_object_meta
 from monarch_dagster.schema.desired import Desired, Sources, build_desired
-from monarch_dagster.schema.facts import Difference, Facts, carry, differences, read_facts
+from monarch_dagster.schema.facts import Difference, Facts, carry, differences, read_facts, user_schemas
 
 if TYPE_CHECKING:
-    from monarch_dagster.migrations.compose import Draft, Way
+    from monarch_dagster.migrations.compose import Draft
     from monarch_dagster.migrations.renames import Rename
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def coverage(sources: Sources, shadows: ShadowServer) -> tuple[bool, tuple[str, 
     chain = load_chain(sources.schema_dir)
     with chain_clone(shadows, chain, chain.head) as url:
         before = chain_facts(url)
-        declared = desired_facts(shadows, chain, _checked_sources(sources, before))
+        declared = desired_facts(shadows, chain, checked_sources(sources, before))
     return carry(before, declared) == before, before.carried()
 
 
@@ -166,13 +167,13 @@ def _propose_empty(chain: Chain, message: str) -> Proposal:
 
 
 def _propose_changes(sources: Sources, chain: Chain, shadows: ShadowServer, message: str) -> Proposal:
-    from monarch_dagster.migrations.compose import compose, summarise
+    from monarch_dagster.migrations.compose import Way, compose, summarise
     from monarch_dagster.migrations.prove import prove_drafts
     from monarch_dagster.migrations.renames import find_renames, likely_renames
 
     with chain_clone(shadows, chain, chain.head) as url:
         before = chain_facts(url)
-        desired = _checked_sources(sources, before)
+        desired = checked_sources(sources, before)
         for warning in desired.warnings:
             log.warning("%s", warning)
         declared = desired_facts(shadows, chain, desired)
@@ -180,7 +181,8 @@ def _propose_changes(sources: Sources, chain: Chain, shadows: ShadowServer, mess
         if carry(before, declared) == before:
             log.info("Nothing to generate: the chain comes to the desired schema (head %s)", chain.head or BASE)
             return Proposal(chain.head, warnings=desired.warnings, carried=before.carried())
-        way = _way(url, before, declared, renames)
+        renamed = renamed_facts(url, before, renames)
+        way = Way(before, renamed, carry(renamed, declared), renames)
         changes = tuple(differences(way.wanted, way.renamed))
         drafts = compose(chain.head, way, desired, message or summarise(changes, renames))
         statements = prove_drafts(url, drafts, before)
@@ -207,22 +209,20 @@ def _proposed(chain: Chain, draft: Draft, message: str, sql: str) -> ProposedRev
     return ProposedRevision(draft.revision, draft.down_revision, path, draft.text, sql, draft.hazards)
 
 
-def _way(url: URL, before: Facts, declared: Facts, renames: tuple[Rename, ...]) -> Way:
-    """Find out where renames lead: PostgreSQL renames, the facts are read, and nothing of it stays."""
+def renamed_facts(url: URL, before: Facts, renames: Sequence[Rename]) -> Facts:
+    """Return the facts that renames lead to from `before`: PostgreSQL renames, they are read, and nothing stays."""
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
 
-    from monarch_dagster.migrations.compose import Way
-
     if not renames:
-        return Way(before, before, carry(before, declared), ())
+        return before
     with connect(url) as connection:
         running = Operations(MigrationContext.configure(connection))
         for item in renames:
             running.invoke(item.action())
         renamed = read_facts(connection, user_schemas(connection))
         connection.rollback()
-    return Way(before, renamed, carry(renamed, declared), renames)
+    return renamed
 
 
 def _as_read(proposed: ProposedRevision) -> Revision:
@@ -231,8 +231,11 @@ def _as_read(proposed: ProposedRevision) -> Revision:
     return Revision(proposed.revision, proposed.down_revision, proposed.path, digest, "")
 
 
-def _checked_sources(sources: Sources, chain: Facts) -> Desired:
-    """Build the desired schema; a source that is not there is not an empty source (DESIGN rule 1)."""
+def checked_sources(sources: Sources, chain: Facts) -> Desired:
+    """Build the desired schema; a source that is not there is not an empty source (DESIGN rule 1).
+
+    `chain` are the facts of the chain. Raises `MonarchError` for a source that is missing or cannot be read.
+    """
     held = sorted(name for name in chain.tables() if name.startswith(f"{sources.provider_schema}."))
     if held and not sources.object_meta_path.exists():
         raise _missing_objects(f"There is no {sources.object_meta_path}", held)

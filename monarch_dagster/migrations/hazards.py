@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from monarch_dagster.migrations.chain import Hazard
+from monarch_dagster.migrations.revisions import Hazard
 from monarch_dagster.schema.facts import Facts, parse_column
 
 DATA_LOSS = "data_loss"

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.files import replace_file
-from monarch_dagster.migrations.chain import BASE, Chain, Revision
+from monarch_dagster.migrations.chain import Chain
 from monarch_dagster.migrations.replay import SHADOW_SQL, chain_clone, chain_facts, desired_facts
+from monarch_dagster.migrations.revisions import BASE, Revision
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.schema.desired import Sources, build_desired
 from monarch_dagster.schema.facts import Difference, Facts, carry, differences

@@ -16,13 +16,14 @@ from sqlalchemy import URL
 
 from monarch_dagster.errors import IrreversibleRevision, MonarchError
 from monarch_dagster.migrations import runner
-from monarch_dagster.migrations.chain import BASE, Hazard, Revision
 from monarch_dagster.migrations.compose import Draft
-from monarch_dagster.migrations.environment import Options
 from monarch_dagster.migrations.hazards import DATA_LOSS, REWRITE, SCAN
+from monarch_dagster.migrations.options import Options
 from monarch_dagster.migrations.planning.operation import qualified
 from monarch_dagster.migrations.replay import SHADOW_SQL, chain_facts
+from monarch_dagster.migrations.revisions import BASE, Hazard, Revision
 from monarch_dagster.migrations.rows import Snapshot, fill, lost, rewritten, take
+from monarch_dagster.migrations.scripts import write_stub
 from monarch_dagster.postgres.engines import connect, run_script
 from monarch_dagster.schema.facts import Facts, differences
 
@@ -92,7 +93,7 @@ def _files(subject: _Subject) -> Iterator[list[Path]]:
         (Path(folder) / PROPOSED).write_text(subject.text)
         if subject.down_revision is not None:
             # It stands for the chain, which is on the clone already and need not be loaded.
-            (Path(folder) / "down.py").write_text(f"revision = {subject.down_revision!r}\ndown_revision = None\n")
+            write_stub(Path(folder), subject.down_revision)
         yield [Path(folder)]
 
 

@@ -14,10 +14,10 @@ from alembic.operations import ops
 from sqlalchemy import MetaData, Table
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.migrations.chain import Hazard
 from monarch_dagster.migrations.hazards import CARRIED, exclusively
 from monarch_dagster.migrations.planning.definitions import mentions
 from monarch_dagster.migrations.planning.operation import Operation, Phase
+from monarch_dagster.migrations.revisions import Hazard
 from monarch_dagster.schema.facts import Aspects, Difference, Facts, parse_column
 
 RENAMED_FROM = "renamed_from"

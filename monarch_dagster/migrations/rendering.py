@@ -16,8 +16,8 @@ from mako.template import Template
 from sqlalchemy import ClauseElement, TextClause, text
 from sqlalchemy.sql import visitors
 
-from monarch_dagster.migrations.chain import Hazard
 from monarch_dagster.migrations.planning.operation import Action, Concurrent, Operation, Sql
+from monarch_dagster.migrations.revisions import Hazard
 from monarch_dagster.migrations.runner import SCRIPT_LOCATION
 
 USING = "postgresql_using"

@@ -11,24 +11,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, exc
+from sqlalchemy import URL, exc
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.chain import Chain
-from monarch_dagster.migrations.environment import Options
+from monarch_dagster.migrations.options import Options
 from monarch_dagster.postgres.engines import connect, run_script, snapshot
 from monarch_dagster.postgres.quoting import literal, quote
 from monarch_dagster.postgres.shadow import ShadowServer, TemplateGoneError
 from monarch_dagster.schema.desired import Desired, ddl
-from monarch_dagster.schema.facts import Facts, read_facts
+from monarch_dagster.schema.facts import Facts, read_facts, user_schemas
 
 SHADOW_SQL = "shadow.sql"
 _KEY_LENGTH = 32
-_USER_SCHEMAS = """
-SELECT nspname FROM pg_namespace
-WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'alembic', 'public') AND nspname !~ '^pg_temp_'
-  AND nspname !~ '^pg_toast_temp_' ORDER BY 1
+_FILLED = """
+SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY(%s) AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0 ORDER BY 1
 """
 
 
@@ -57,7 +56,19 @@ def chain_clone(shadows: ShadowServer, chain: Chain, upto: str | None) -> Iterat
 
 
 def keep_clone(shadows: ShadowServer, chain: Chain, url: URL) -> None:
-    """Keep a clone on which `chain` has been applied up to its head: the next replay of that chain is spared."""
+    """Keep a clone on which `chain` has been applied up to its head: the next replay of that chain is spared.
+
+    It is kept without rows: those that a proof left there would stop a revision that is replayed on it, such as one
+    that sets NOT NULL.
+    """
+    with connect(url) as connection:
+        filled = connection.exec_driver_sql(_FILLED, (list(user_schemas(connection)),)).scalars().all()
+        if filled:
+            try:
+                run_script(connection, f"TRUNCATE {', '.join(filled)} CASCADE")
+            except exc.DBAPIError:
+                return  # a trigger of the chain's may forbid it
+            connection.commit()
     shadows.keep(url, _key(_prelude(chain.directory.with_name(SHADOW_SQL)), chain, chain.head))
 
 
@@ -67,9 +78,12 @@ def chain_facts(url: URL) -> Facts:
         return read_facts(connection, user_schemas(connection))
 
 
-def user_schemas(connection: Connection) -> Sequence[str]:
-    """Return the schemas that are neither PostgreSQL's, nor Alembic's, nor `public`."""
-    return connection.exec_driver_sql(_USER_SCHEMAS).scalars().all()
+def made_of(shadows: ShadowServer, chain: Chain, found: Facts) -> Facts:
+    """Return what the chain made of the facts that were found on a clone: `shadow.sql` put the rest there before it."""
+    if not chain.directory.with_name(SHADOW_SQL).exists():
+        return found
+    with chain_clone(shadows, chain, None) as url:
+        return found.only(found.relations.keys() - chain_facts(url).relations.keys())
 
 
 def desired_facts(shadows: ShadowServer, chain: Chain, desired: Desired) -> Facts:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import URL
 
-from monarch_dagster.migrations.chain import Hazard, Revision
 from monarch_dagster.migrations.hazards import LIMIT, MOST_COLUMNS
+from monarch_dagster.migrations.revisions import Hazard, Revision
 from monarch_dagster.postgres.engines import reading
 
 # From here on it is worth a word.

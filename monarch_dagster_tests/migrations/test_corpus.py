@@ -28,19 +28,13 @@ from monarch_dagster_tests.support import MODELS_HEADER, Project
 
 # A few of each kind, for the ordinary run; the rest is soak.
 SAMPLE: Final = (
-    "a cycle of two tables is added",
     "a required column without a default is added to a table with rows",
     "a column changes its type under a view",
     "Text becomes Integer with a default, a check, an index and not null",
-    "a check's expression changes",
-    "a primary key grows by a column",
     "a label is put in between",
-    "a serial key becomes an identity",
     "an identity is added to a key with rows",
-    "a generated expression changes",
     "a view under a view loses a column",
     "a column is renamed with all that is on it",
-    "an index on a renamed column is added",
     "two tables that swap their names are refused",
 )
 # What has many steps, so that their order is most at risk.
@@ -118,7 +112,7 @@ def test_every_transition_converges_both_ways_or_is_refused_on_16(case: Transiti
 
 
 def test_a_change_is_one_and_the_same_revision_under_two_hash_seeds(tmp_path: Path, shadows: ShadowServer) -> None:
-    _check_seeds(tmp_path, shadows, SEEDED[:3], range(2))
+    _check_seeds(tmp_path, shadows, SEEDED[:1], range(2))
 
 
 @pytest.mark.soak
@@ -129,7 +123,7 @@ def test_a_change_is_one_and_the_same_revision_under_twenty_hash_seeds(tmp_path:
 
 @given(before=bodies(), after=bodies())
 @settings(
-    max_examples=2, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    max_examples=1, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 def test_random_pairs_of_schemas_converge_or_are_refused(server: EmbeddedCluster, before: str, after: str) -> None:
     _check_pair(server, before, after)

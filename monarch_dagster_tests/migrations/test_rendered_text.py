@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monarch_dagster.migrations.chain import Hazard, load_chain
+from monarch_dagster.migrations.chain import load_chain
 from monarch_dagster.migrations.rendering import escape_parameters, render_revision
+from monarch_dagster.migrations.revisions import Hazard
 from monarch_dagster_tests.support import Project
 
 HOSTILE = [

@@ -1,7 +1,7 @@
 """What hazards mean on a target: rows and sizes of the tables that pending revisions work on."""
 
 from monarch_dagster.defs.metadata import describe_apply, plain
-from monarch_dagster.migrations.chain import Hazard
+from monarch_dagster.migrations.revisions import Hazard
 from monarch_dagster.migrations.sizes import MANY_COLUMNS, TableSize, human_bytes, live_hazards, read_sizes, size_of
 from monarch_dagster.migrations.status import read_status
 from monarch_dagster_tests.support import SMALL_MODELS, Project

@@ -17,8 +17,8 @@ from sqlalchemy import Column, Constraint, ForeignKeyConstraint, Index, MetaData
 from sqlalchemy.dialects import postgresql
 
 from monarch_dagster.migrations.planning.definitions import concurrent_index
-from monarch_dagster.migrations.planning.operation import Action, Sql, qualified, quote, split, view_kind
-from monarch_dagster.postgres.quoting import literal
+from monarch_dagster.migrations.planning.operation import Action, Sql, qualified, split, view_kind
+from monarch_dagster.postgres.quoting import identifier, literal
 from monarch_dagster.schema.declared import View
 from monarch_dagster.schema.facts import Aspects, Facts, parse_column
 
@@ -33,22 +33,30 @@ _CONSTRAINTS: dict[str, type[ops.AddConstraintOp]] = {
 
 @dataclass(frozen=True)
 class Words:
-    """The words for one side of a plan: its facts, and what the models declare of it (nothing for a downgrade)."""
+    """The words for one side of a plan: its facts, and what the models declare of it (nothing for a downgrade).
+
+    `unsaid` has relation and aspect of what the models declare in another way than it is wanted here, or not at all:
+    a later revision makes it so.
+    """
 
     facts: Facts
     metadata: MetaData = field(default_factory=MetaData)
     views: tuple[View, ...] = ()
+    unsaid: frozenset[tuple[str, str]] = frozenset()
 
     def table(self, relation: str, late: Collection[str]) -> tuple[Action, ...]:
         """Return what creates a table with its indexes; the foreign keys named in `late` are left out."""
         aspects = self.facts.relations[relation]
         model = self._model(relation)
-        if model is not None and model.columns:  # Alembic renders no table without columns
+        others = {aspect for name, aspect in self.unsaid if name == relation}
+        # Alembic renders no table without columns.
+        if model is not None and model.columns and not any(_differs(aspect, aspects) for aspect in others):
             create = ops.CreateTableOp.from_table(model)
             create.columns = [
                 item
                 for item in create.columns
-                if not isinstance(item, ForeignKeyConstraint) or _stands(item, aspects, late)
+                if _aspect(item) not in others
+                and (not isinstance(item, ForeignKeyConstraint) or _stands(item, aspects, late))
             ]
             made: list[Action] = [create]
         else:
@@ -72,13 +80,15 @@ class Words:
         return Sql(f"ALTER TABLE {qualified(relation)} ADD COLUMN {definition}")
 
     def model_column(self, relation: str, name: str) -> Column[Any] | None:
-        """Return the model's column; None where no model declares it."""
+        """Return the model's column; None where no model declares it so."""
         model = self._model(relation)
-        return None if model is None else next((item for item in model.columns if item.name == name), None)
+        if model is None or {(relation, f"column {name}"), (relation, f"comment on column {name}")} & self.unsaid:
+            return None
+        return next((item for item in model.columns if item.name == name), None)
 
     def constraint(self, relation: str, name: str, *, not_valid: bool = False) -> Action:
         """Return what adds a constraint, unchecked for the rows that are there where `not_valid` is set."""
-        model = self._constraints(relation).get(name)
+        model = self._constraints(relation).get(name) if self._says(relation, f"constraint {name}") else None
         kind = _CONSTRAINTS.get(model.__visit_name__) if model is not None else None
         if model is not None and kind is not None:
             found = kind.from_constraint(model)
@@ -86,13 +96,13 @@ class Words:
                 found.kw["postgresql_not_valid"] = True  # type: ignore[attr-defined]
             return found
         return Sql(
-            f"ALTER TABLE {qualified(relation)} ADD CONSTRAINT {quote(name)} "
+            f"ALTER TABLE {qualified(relation)} ADD CONSTRAINT {identifier(name)} "
             + self.facts.relations[relation][f"constraint {name}"]
         )
 
     def index(self, relation: str, name: str, *, concurrently: bool = False) -> ops.CreateIndexOp | Sql:
         """Return what creates an index."""
-        model = self._indexes(relation).get(name)
+        model = self._indexes(relation).get(name) if self._says(relation, f"index {name}") else None
         if model is None:
             definition = self.facts.relations[relation][f"index {name}"]
             return Sql(concurrent_index(definition) if concurrently else definition)
@@ -107,7 +117,12 @@ class Words:
         aspects = self.facts.relations[relation]
         schema, name = split(relation)
         select = next(
-            (item.select for item in self.views if (item.schema, item.name) == (schema, name)), aspects["definition"]
+            (
+                item.select
+                for item in self.views
+                if (item.schema, item.name) == (schema, name) and self._says(relation, "definition")
+            ),
+            aspects["definition"],
         )
         options = f" WITH ({aspects['options']})" if "options" in aspects else ""
         kind = view_kind(relation)
@@ -127,7 +142,9 @@ class Words:
         constraints = {
             name.removeprefix("constraint "): name for name in sorted(aspects) if name.startswith("constraint ")
         }
-        lines += [f"CONSTRAINT {quote(name)} {aspects[key]}" for name, key in constraints.items() if name not in late]
+        lines += [
+            f"CONSTRAINT {identifier(name)} {aspects[key]}" for name, key in constraints.items() if name not in late
+        ]
         unlogged = "UNLOGGED " if aspects.get("persistence") == "unlogged" else ""
         body = ",\n    ".join(lines)
         parts = [f"CREATE {unlogged}TABLE {qualified(relation)} (\n    {body}\n)"]
@@ -142,7 +159,7 @@ class Words:
             yield Sql(f"COMMENT ON TABLE {qualified(relation)} IS {literal(aspects['comment'])}")
         for name, value in aspects.items():
             if name.startswith("comment on column "):
-                column = quote(name.removeprefix("comment on column "))
+                column = identifier(name.removeprefix("comment on column "))
                 yield Sql(f"COMMENT ON COLUMN {qualified(relation)}.{column} IS {literal(value)}")
 
     def _attached(self, relation: str) -> Iterator[Action]:
@@ -157,19 +174,22 @@ class Words:
                     if state in value
                 )
             elif name.startswith("default of column "):
-                column = quote(name.removeprefix("default of column "))
+                column = identifier(name.removeprefix("default of column "))
                 yield Sql(f"ALTER VIEW {qualified(relation)} ALTER COLUMN {column} SET DEFAULT {value}")
 
     @staticmethod
     def _column_sql(name: str, definition: str) -> str:
         parts = parse_column(definition)
-        words = [quote(name), parts.type]
+        words = [identifier(name), parts.type]
         words += [f"COLLATE {parts.collation}"] if parts.collation else []
         words += [f"DEFAULT {parts.default}"] if parts.default else []
         words += [f"GENERATED ALWAYS AS {parts.generated}"] if parts.generated else []
         words += [identity_sql(parts.identity)] if parts.identity else []
         words += ["NOT NULL"] if parts.not_null else []
         return " ".join(words)
+
+    def _says(self, relation: str, aspect: str) -> bool:
+        return (relation, aspect) not in self.unsaid
 
     def _model(self, relation: str) -> Table | None:
         return self._tables.get(relation)
@@ -202,6 +222,23 @@ def sequence_options(options: str) -> str:
 def _stands(key: ForeignKeyConstraint, aspects: Aspects, late: Collection[str]) -> bool:
     name = _final_name(key)
     return name not in late and f"constraint {name}" in aspects
+
+
+def _differs(aspect: str, aspects: Aspects) -> bool:
+    """Say whether what the models say otherwise is more than a column, constraint or index that is not there yet."""
+    part = aspect.removeprefix("comment on ")
+    return part in aspects or not part.startswith(("column ", "constraint ", "index "))
+
+
+def _aspect(item: object) -> str:
+    """Return the aspect that a column or constraint is in facts; "" for anything else."""
+    match item:
+        case Column():
+            return f"column {item.name}"
+        case Constraint():
+            return f"constraint {_final_name(item)}"
+        case _:
+            return ""
 
 
 def _final_name(item: Constraint | Index) -> str:

@@ -18,9 +18,8 @@ from monarch_dagster.migrations.planning.operation import Operation
 from monarch_dagster.migrations.planning.plan import plan
 from monarch_dagster.migrations.planning.words import Words
 from monarch_dagster.migrations.rendering import render_body
-from monarch_dagster.migrations.replay import user_schemas
 from monarch_dagster.postgres.engines import run_script
-from monarch_dagster.schema.facts import Facts, read_facts
+from monarch_dagster.schema.facts import Facts, read_facts, user_schemas
 
 NOTHING: Final = Facts({})
 T: Final = "CREATE TABLE s.t (id bigint PRIMARY KEY, a integer, b text); "

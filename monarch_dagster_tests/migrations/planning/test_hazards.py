@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import exc
 
-from monarch_dagster.migrations.chain import Hazard
 from monarch_dagster.migrations.hazards import (
     MOST_COLUMNS,
     ROW_BYTES,
@@ -19,6 +18,7 @@ from monarch_dagster.migrations.hazards import (
 )
 from monarch_dagster.migrations.planning.plan import plan
 from monarch_dagster.migrations.planning.words import Words
+from monarch_dagster.migrations.revisions import Hazard
 from monarch_dagster.schema.facts import Facts
 from monarch_dagster_tests.migrations.planning.support import LESS, MOOD, NOTHING, T, U, Workbench
 

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, MetaData
 
-from monarch_dagster.migrations.replay import user_schemas
 from monarch_dagster.migrations.rows import Filled, fill, take
 from monarch_dagster.postgres.engines import run_script
 from monarch_dagster.salesforce.object_meta import ObjectMeta
 from monarch_dagster.schema.desired import Desired, Sources, add_provider_tables, build_desired, ddl
-from monarch_dagster.schema.facts import read_facts
+from monarch_dagster.schema.facts import read_facts, user_schemas
 from monarch_dagster_tests.support import account
 
 # Of every type that a column can have and that takes input; of those with a modifier, also the narrowest.

@@ -18,13 +18,12 @@ from monarch_dagster.migrations.apply import ApplyResult, apply_revisions, rever
 from monarch_dagster.migrations.chain import Chain, load_chain
 from monarch_dagster.migrations.generate import Proposal, propose
 from monarch_dagster.migrations.proofs import Proofs, Prover
-from monarch_dagster.migrations.replay import user_schemas
 from monarch_dagster.postgres.embedded import binaries
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.salesforce.object_meta import ObjectMeta, write_object_meta
 from monarch_dagster.schema.desired import Sources
-from monarch_dagster.schema.facts import Facts, read_facts
+from monarch_dagster.schema.facts import Facts, read_facts, user_schemas
 
 DESCRIBES = Path(__file__).parents[2] / "shared" / "describes"
 MODELS_HEADER = """

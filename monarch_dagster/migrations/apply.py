@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations import runner
-from monarch_dagster.migrations.chain import BASE, Chain, Revision, approved_revisions
-from monarch_dagster.migrations.environment import LOCK_TIMEOUT_SECONDS, Options
+from monarch_dagster.migrations.chain import Chain, approved_revisions
+from monarch_dagster.migrations.ledger import Entry, read_bodies, read_target
+from monarch_dagster.migrations.moving import catch_up
+from monarch_dagster.migrations.options import LOCK_TIMEOUT_SECONDS, Options
 from monarch_dagster.migrations.proofs import Prover
+from monarch_dagster.migrations.revisions import BASE, Revision, parse_revision
+from monarch_dagster.migrations.scripts import script_folder, stacked
 from monarch_dagster.migrations.sizes import Sizes, read_sizes
-from monarch_dagster.postgres.engines import display
+from monarch_dagster.migrations.standing import Standing, look
+from monarch_dagster.postgres.engines import reading
+from monarch_dagster.postgres.pooler import check_direct
 
 log = logging.getLogger(__name__)
+
+COMMAND = "monarch"
 
 
 @dataclass(frozen=True)
@@ -45,27 +53,6 @@ class ApplyResult:
     sizes: Sizes = field(default_factory=dict)
 
 
-def database_revision(chain: Chain, url: URL) -> str | None:
-    """Return the revision that the target is at, None for base.
-
-    Raises `MonarchError` when the target holds several, or one that the chain does not have.
-    """
-    versions = runner.read_versions(url)
-    if len(versions) > 1:
-        raise MonarchError(
-            f"{display(url)} holds {len(versions)} rows in alembic.alembic_version ({', '.join(versions)}), expected "
-            "one.",
-            remedy="Someone stamped it by hand: find out which revision its schema is at and delete the other rows.",
-        )
-    version = versions[0] if versions else None
-    if version is not None and all(item.revision != version for item in chain.revisions):
-        raise MonarchError(
-            f"{display(url)} is at revision {version}, which is not in {chain.directory}.",
-            remedy="Bring its file back with git (a branch that was not merged?), or check MONARCH_DATABASE_URL.",
-        )
-    return version
-
-
 def apply_revisions(
     chain: Chain,
     url: URL,
@@ -77,6 +64,7 @@ def apply_revisions(
     allow_unproved: Iterable[str] = (),
     lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS,
     dry_run: bool = False,
+    run: str = COMMAND,
 ) -> ApplyResult:
     """Apply the pending revisions up to `to`, each in a transaction of its own; nothing pending is no error.
 
@@ -90,111 +78,155 @@ def apply_revisions(
         allow_unproved: revisions that may run without a proof, "REV" or "FROM:TO".
         lock_timeout_seconds: how long a statement waits for a lock before the revision is rolled back and tried again.
         dry_run: return the SQL and run nothing.
+        run: what asked for it, for the ledger: the id of a Dagster run.
 
     Raises `MonarchError` where a revision fails or is refused; those before it stay applied.
     """
     if lock_timeout_seconds < 1:
         # PostgreSQL takes 0 as "for ever".
         raise MonarchError("The lock timeout must be a second or more.", remedy=f"Use {LOCK_TIMEOUT_SECONDS}.")
+    chain.check_linear()
     goal = chain.resolve(to)
-    before = database_revision(chain, url)
+    standing = look(chain, url)
+    standing.check()
+    for fault in standing.faults:
+        log.warning("%s", fault.message)
+    before = standing.target.version
     _check_expected(chain, before, expected_version)
-    if goal is None or (before is not None and chain.position(goal) < chain.position(before)):
+    here = standing.move.goal[-1].revision if standing.move else before
+    if goal is None or (here is not None and chain.position(goal) < chain.position(here)):
         if to == "head" and goal is None:
             return ApplyResult(before, before)
         raise MonarchError(
-            f"The target is at {before or BASE}, and {to} lies before that; run-migrations goes upwards only.",
+            f"The target is at {here or BASE}, and {to} lies before that; run-migrations goes upwards only.",
             remedy=f"To go back, use `monarch revert --to {to}`.",
         )
     if dry_run:
-        sql = "" if goal == before else runner.upgrade_sql([chain.directory], before, goal, Options(url))
-        pending = chain.after(before)
-        return ApplyResult(before, before, pending=pending, sql=sql, sizes=read_sizes(url, pending))
-    pending = chain.upto(goal)[len(chain.upto(before)) :]
+        return _dry_run(chain, url, standing, goal)
+    # Asked again under the lock; here, so that nobody waits for proofs before it is refused.
+    check_direct(url)
+    pending = standing.pending(chain, goal)
     unproved = prover.demand(chain, pending, approved_revisions(chain, allow_unproved))
     for name in unproved:
         log.warning("%s is applied without a proof, as it was named", name)
     applied: list[Applied] = []
 
-    def start(revisions: Sequence[str]) -> None:
+    def start(_revisions: Sequence[str]) -> None:
         # Another run may have migrated while this one waited for the lock.
         nonlocal before
-        before = next(iter(revisions), None)
+        now = look(chain, url)
+        now.check()
+        before = now.target.version
         _check_expected(chain, before, expected_version)
 
     options = Options(
         url,
         lock_timeout_seconds=lock_timeout_seconds,
         approved=approved_revisions(chain, allow_data_loss),
-        on_start=start,
+        unproved=frozenset(unproved),
+        run=run,
         on_step=lambda revision, seconds: _note(applied, Applied(revision, "upgrade", seconds)),
     )
-    if goal != before:
-        with _telling_how_far(chain, applied):
-            runner.upgrade([chain.directory], goal, options)
-    after = database_revision(chain, url)
-    return _result(before, after, applied, chain, url, unproved)
+    with _telling_how_far(url, applied):
+        if standing.move:
+            catch_up(chain, prover.shadows, options)
+        if goal != here:
+            runner.upgrade([chain.directory], goal, options if standing.move else replace(options, on_start=start))
+    return _result(before, applied, chain, url, unproved)
 
 
-def revert_revisions(chain: Chain, url: URL, *, to: str, allow_data_loss: Iterable[str] = ()) -> ApplyResult:
+def revert_revisions(
+    chain: Chain, url: URL, *, to: str, allow_data_loss: Iterable[str] = (), run: str = COMMAND
+) -> ApplyResult:
     """Take the target down to `to` ("base" for nothing), each revision in a transaction of its own.
 
-    Raises `MonarchError` where `to` is empty or lies above the target's revision, and as `apply_revisions` does.
+    What the ledger has and no file, is taken back by the text that the ledger keeps. Raises `MonarchError` where `to`
+    is empty or lies above the target's revision, and as `apply_revisions` does.
     """
     if not to:
         raise MonarchError(
             "Reverting needs to know where to: no revision was named.", remedy="Name one, or base to empty."
         )
-    chain.check_linear()
-    goal = chain.resolve(to)
-    before = database_revision(chain, url)
-    if goal is not None and (before is None or chain.position(goal) > chain.position(before)):
+    standing = look(chain, url)
+    standing.check(back=True)
+    there, contents = _as_applied(chain, standing.target.entries, url)
+    if to != BASE and any(item.revision.startswith(to) for item in chain.revisions if item not in there.revisions):
         raise MonarchError(
-            f"The target is at {before or BASE}, and {to} lies behind that; revert goes downwards only.",
+            f"The target is at {there.head or BASE}, and {to} lies behind that; revert goes downwards only.",
             remedy=f"To go up, use `monarch run-migrations --to {to}`.",
         )
+    goal = there.resolve(to)
+    # A run that was refused half-way may name again what it has taken back by then.
+    applied_ids = {item.revision for item in there.revisions}
+    known = there.extended(*(item for item in chain.revisions if item.revision not in applied_ids))
+    undone = [(item.revision, contents[item.revision]) for item in there.after(goal)]
     applied: list[Applied] = []
     options = Options(
         url,
-        approved=approved_revisions(chain, allow_data_loss),
+        approved=approved_revisions(known, allow_data_loss),
+        run=run,
+        originals=dict(undone),
         on_step=lambda revision, seconds: _note(applied, Applied(revision, "downgrade", seconds)),
     )
-    if goal != before:
-        with _telling_how_far(chain, applied):
-            runner.downgrade([chain.directory], goal or BASE, options)
-    after = database_revision(chain, url)
-    return _result(before, after, applied, chain, url)
+    if undone:
+        with _telling_how_far(url, applied), script_folder(stacked(goal, undone)) as folders:
+            runner.downgrade(folders, goal or BASE, options)
+    return _result(there.head, applied, chain, url)
+
+
+def _as_applied(chain: Chain, entries: Sequence[Entry], url: URL) -> tuple[Chain, dict[str, bytes]]:
+    """Return what a target has as a chain of its own, and each revision's text: the file's, else the ledger's."""
+    files = {item.revision: item.path for item in (*chain.left_out, *chain.revisions)}
+    with reading(url) as connection:
+        contents = read_bodies(connection, [entry for entry in entries if entry.revision not in files])
+    contents |= {entry.revision: files[entry.revision].read_bytes() for entry in entries if entry.revision in files}
+    revisions = tuple(
+        replace(parse_revision(path, contents[entry.revision]), down_revision=entry.down_revision)
+        for entry in entries
+        for path in [files.get(entry.revision, chain.directory / f"{entry.revision}.py")]
+    )
+    return Chain(chain.directory, revisions, (revisions[-1].revision,) if revisions else ()), contents
+
+
+def _dry_run(chain: Chain, url: URL, standing: Standing, goal: str) -> ApplyResult:
+    """Return the SQL that an apply would run, and what is pending."""
+    before, sql = standing.target.version, ""
+    start = before
+    if standing.move:
+        start = standing.move.goal[-1].revision
+        contents = [(item.revision, item.path.read_bytes()) for item in standing.move.missing]
+        if contents:
+            with script_folder(stacked(before, contents)) as folders:
+                sql = runner.upgrade_sql(folders, before, contents[-1][0], Options(url))
+    if goal != start:
+        sql += runner.upgrade_sql([chain.directory], start, goal, Options(url))
+    pending = standing.pending(chain, goal)
+    return ApplyResult(before, before, pending=pending, sql=sql, sizes=read_sizes(url, pending))
 
 
 def _result(
-    before: str | None,
-    after: str | None,
-    applied: Iterable[Applied],
-    chain: Chain,
-    url: URL,
-    unproved: tuple[str, ...] = (),
+    before: str | None, applied: Iterable[Applied], chain: Chain, url: URL, unproved: tuple[str, ...] = ()
 ) -> ApplyResult:
-    pending = chain.after(after)
-    return ApplyResult(before, after, tuple(applied), pending, unproved=unproved, sizes=read_sizes(url, pending))
+    standing = look(chain, url)
+    pending = standing.pending(chain)
+    return ApplyResult(
+        before, standing.target.version, tuple(applied), pending, unproved=unproved, sizes=read_sizes(url, pending)
+    )
 
 
 @contextmanager
-def _telling_how_far(chain: Chain, applied: Sequence[Applied]) -> Iterator[None]:
+def _telling_how_far(url: URL, applied: Sequence[Applied]) -> Iterator[None]:
     """Add to an error what had run before it, and where the target stands now."""
     try:
         yield
     except MonarchError as error:
-        if not applied:
-            raise
-        last = applied[-1]
-        place = chain.position(last.revision)
-        now = last.revision if last.direction == "upgrade" else chain.revisions[place].down_revision
-        verb = "applied" if last.direction == "upgrade" else "reverted"
-        raise MonarchError(
-            f"{error.message}\n{counted(len(applied), 'revision')} before it {verb}; "
-            f"the target is now at {now or BASE}.",
-            remedy=error.remedy,
-        ) from None
+        if applied:
+            verb = "applied" if applied[-1].direction == "upgrade" else "reverted"
+            error.message += f"\n{counted(len(applied), 'revision')} before it {verb}"
+            with suppress(MonarchError):  # the server may be gone
+                error.message += f"; the target is now at {read_target(url).version or BASE}"
+            error.message += "."
+        raise
 
 
 def _note(applied: list[Applied], item: Applied) -> None:
@@ -204,7 +236,7 @@ def _note(applied: list[Applied], item: Applied) -> None:
 
 
 def _check_expected(chain: Chain, before: str | None, expected: str) -> None:
-    if expected and chain.resolve(expected) != before:
+    if expected and expected != before and chain.resolve(expected) != before:
         raise MonarchError(
             f"The target is at {before or BASE}, expected {expected}.",
             remedy="Somebody else migrated in the meantime: look at `monarch status`, then run again.",

@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.postgres.engines import connect, run_script
+from monarch_dagster.postgres.locks import notice_lost_client
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def settled(url: URL, source: str) -> Iterator[None]:
     revision is not valid afterwards.
     """
     with connect(url, autocommit=True) as connection:
+        notice_lost_client(connection)
         deadline = time.monotonic() + WAIT_SECONDS
         told: set[str] = set()
         while leftovers := _invalid(connection, source):

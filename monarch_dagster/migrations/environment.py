@@ -8,35 +8,49 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, exc
+from sqlalchemy import Connection, exc
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.interrupts import Interrupted, interruptible
 from monarch_dagster.migrations.builds import settled
-from monarch_dagster.migrations.chain import VERSIONS, approved_revisions, load_chain
 from monarch_dagster.migrations.data_loss import guarded, leaves_transaction
+from monarch_dagster.migrations.ledger import SCHEMA, make_tables, target_of
+from monarch_dagster.migrations.lock_timeouts import build_patience, lock_budget
+from monarch_dagster.migrations.options import Options
+from monarch_dagster.migrations.recording import Recording
+from monarch_dagster.migrations.revisions import BASE, parse_revision
 from monarch_dagster.postgres.engines import connect, run_script
-from monarch_dagster.postgres.locks import apply_lock, lock_revision
+from monarch_dagster.postgres.locks import (
+    apply_lock,
+    describe_blockers,
+    keep_revision_lock,
+    lock_revision,
+    notice_lost_client,
+)
+from monarch_dagster.postgres.pooler import check_direct
 
 if TYPE_CHECKING:
     from alembic.runtime.environment import EnvironmentContext
 
 log = logging.getLogger(__name__)
 
-VERSION_SCHEMA = "alembic"
 ATTRIBUTE = "monarch"
 # How an error that a revision raises says which one it was.
 NOTE = "in revision "
-LOCK_TIMEOUT_SECONDS = 5
-# An index that is built while others write waits for their transactions to end, and nobody waits for it meanwhile.
-BUILD_LOCK_TIMEOUT = "1h"
-TRIES = 8
+# How it says that the revision was not in a transaction, or that its transaction was being committed.
+OUTSIDE_NOTE = "outside of a transaction"
+COMMIT_NOTE = "at its commit"
+# How long a revision is tried again whose locks are not to be had, and the longest pause in between.
+RETRY_SECONDS = 600.0
 LONGEST_PAUSE_SECONDS = 15.0
 # lock_not_available, deadlock_detected (PostgreSQL, "Error Codes"): the revision was rolled back and may run again.
 PASSING_ERRORS = frozenset({"55P03", "40P01"})
@@ -47,21 +61,6 @@ Step = Any  # alembic.runtime.migration.RevisionStep, which has no public type
 StepsFunction = Callable[[Any, Any], Iterable[Step]]
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to migrate: where, and what the person who asked for it approved."""
-
-    url: URL
-    shadow: bool = False
-    lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS
-    approved: frozenset[str] = frozenset()
-    # Told, under the lock, the revisions that the database holds; it may refuse to go on.
-    on_start: Callable[[Sequence[str]], None] = field(default=lambda _revisions: None)
-    # Told the revisions that an upgrade is about to run; it may refuse them.
-    on_steps: Callable[[Sequence[str]], None] = field(default=lambda _revisions: None)
-    on_step: Callable[[str, float], None] = field(default=lambda _revision, _seconds: None)
-
-
 def migrate(context: EnvironmentContext) -> None:
     """Run what the Alembic command asked for: on the database, or as SQL text in offline mode."""
     if (options := context.config.attributes.get(ATTRIBUTE)) is not None:
@@ -69,20 +68,18 @@ def migrate(context: EnvironmentContext) -> None:
         return
     from alembic.util import CommandError
 
-    _show_progress()
-    try:
-        _migrate(context, lambda: _plain_options(context))
-    except MonarchError as error:
-        # The one kind of error that plain `alembic` prints without a stack trace.
-        raise CommandError(str(error)) from None
+    from monarch_dagster.migrations.plain_alembic import plain_options, show_progress
 
-
-def _show_progress() -> None:
-    """Say on stderr what a plain `alembic` runs; the stock environment has this from `alembic.ini`."""
-    if not logging.getLogger().handlers:
-        logging.basicConfig(format="%(levelname)-5.5s [%(name)s] %(message)s")
-        for name in ("alembic", "monarch_dagster"):
-            logging.getLogger(name).setLevel(logging.INFO)
+    show_progress()
+    with interruptible() as exit_code:
+        try:
+            _migrate(context, lambda: plain_options(context, command(context)))
+        except Interrupted:
+            log.warning("Interrupted")
+            sys.exit(exit_code())
+        except MonarchError as error:
+            # The one kind of error that plain `alembic` prints without a stack trace.
+            raise CommandError(str(error)) from None
 
 
 def _migrate(context: EnvironmentContext, read_options: Callable[[], Options]) -> None:
@@ -98,7 +95,11 @@ def _migrate(context: EnvironmentContext, read_options: Callable[[], Options]) -
             _configure(context, connection)
             context.run_migrations()
     else:
-        with apply_lock(options.url, log.info), connect(options.url) as connection:
+        if not options.locked:
+            check_direct(options.url)
+        lock = nullcontext() if options.locked else apply_lock(options.url, log.info)
+        with lock, connect(options.url) as connection:
+            make_tables(connection)
             _migrate_online(context, connection, options)
 
 
@@ -107,18 +108,18 @@ def _migrate_offline(context: EnvironmentContext) -> None:
         dialect_name="postgresql",
         literal_binds=True,
         transaction_per_migration=True,
-        version_table_schema=VERSION_SCHEMA,
+        version_table_schema=SCHEMA,
         dialect_opts={"paramstyle": "named"},
     )
-    context.static_output(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA};")
+    context.static_output(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};")
     with context.begin_transaction():
         context.run_migrations()
 
 
 def _migrate_online(context: EnvironmentContext, connection: Connection, options: Options) -> None:
-    # Asked first: IF NOT EXISTS wants the right to create schemas also where the schema is there.
-    if connection.exec_driver_sql("SELECT to_regnamespace(%s)", (VERSION_SCHEMA,)).scalar_one() is None:
-        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {VERSION_SCHEMA}")
+    if options.shadow:
+        run_script(connection, f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+    notice_lost_client(connection)
     connection.commit()
     _configure(context, connection)
     steps_function: StepsFunction = context.get_context().opts["fn"]
@@ -129,127 +130,150 @@ def _migrate_online(context: EnvironmentContext, connection: Connection, options
         nonlocal waiting
         if waiting is None:
             options.on_start(tuple(heads))
-            waiting = [_timed(step, connection, options) for step in steps_function(heads, migration)]
+            waiting = [_prepared(step, connection, options) for step in steps_function(heads, migration)]
             options.on_steps([_revision(step) for step in waiting if step.is_upgrade and hasattr(step, "revision")])
         while waiting:
+            started = time.monotonic()
             yield waiting[0]
-            waiting.pop(0)
+            step = waiting.pop(0)
+            if hasattr(step, "revision"):
+                # Committed only now.
+                options.on_step(_revision(step), time.monotonic() - started)
 
-    for attempt in range(1, TRIES + 1):
+    deadline = time.monotonic() + RETRY_SECONDS
+    for attempt in count(1):
         _configure(context, connection, fn=steps)
         try:
             with context.begin_transaction():
                 context.run_migrations()
         except exc.DBAPIError as error:
-            connection.rollback()
-            if getattr(error.orig, "sqlstate", None) not in PASSING_ERRORS or attempt == TRIES:
+            if not _may_pass(error) or time.monotonic() > deadline:
+                _note(error, waiting)
                 raise
-            pause = min(LONGEST_PAUSE_SECONDS, 0.5 * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-            log.warning("A lock was not free in time; trying again in %.1f seconds (%d of %d)", pause, attempt, TRIES)
-            time.sleep(pause)
+            connection.rollback()
+            _pause(connection, attempt, error)
         else:
             return
+
+
+def _may_pass(error: exc.DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) in PASSING_ERRORS
+
+
+def _note(error: exc.DBAPIError, waiting: Sequence[Step] | None) -> None:
+    """Have an error that came behind a revision's own statements say which revision it was."""
+    if waiting and hasattr(waiting[0], "revision") and not hasattr(error, "__notes__"):
+        error.add_note(f"{NOTE}{_revision(waiting[0])}")
+        if error.statement is None:
+            error.add_note(COMMIT_NOTE)
+
+
+def _pause(connection: Connection, attempt: int, error: exc.DBAPIError) -> None:
+    """Tell who is in the way, and let them, and whoever waits behind us, have the time that they need."""
+    pause = min(LONGEST_PAUSE_SECONDS, 0.5 * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+    blockers = describe_blockers(connection, error.statement or "")
+    told = f":\n{blockers}" if blockers else "."
+    log.warning("A lock was not free in time; trying again in %.1f seconds (try %d)%s", pause, attempt + 1, told)
+    time.sleep(pause)
 
 
 def _configure(context: EnvironmentContext, connection: Connection, **options: Any) -> None:
     context.configure(
         connection=connection,
         transaction_per_migration=True,
-        version_table_schema=VERSION_SCHEMA,
+        version_table_schema=SCHEMA,
         **options,
     )
 
 
-def _timed(step: Step, connection: Connection, options: Options) -> Step:
-    """Have a step set its timeout, take the transaction's lock, and be judged, before and while it runs."""
+def _prepared(step: Step, connection: Connection, options: Options) -> Step:
+    """Have a step set its timeout, take the transaction's lock, be judged, and be written down."""
     run = step.migration_fn
+    if not hasattr(step, "revision"):
+        log.warning("Stamping changes alembic_version and nothing else: the ledger will say so in `monarch check`.")
+        return step
 
     def migration_fn(**arguments: Any) -> None:
-        started = time.monotonic()
-        source = _source(step)
-        alone = leaves_transaction(source, is_upgrade=step.is_upgrade)
+        body = options.originals.get(_revision(step)) or Path(step.revision.path).read_bytes()
+        alone = leaves_transaction(body.decode(), is_upgrade=step.is_upgrade)
         try:
-            with settled(options.url, source) if alone else nullcontext():
+            with settled(options.url, body.decode()) if alone else nullcontext():
                 if options.shadow:
                     run(**arguments)
                 else:
-                    _run_on_target(step, connection, options, source, alone, lambda: run(**arguments))
+                    _run_on_target(step, connection, options, body, alone, lambda: run(**arguments))
         except Exception as error:
             error.add_note(f"{NOTE}{_revision(step)}")
+            if alone:
+                error.add_note(OUTSIDE_NOTE)
             raise
-        options.on_step(_revision(step), time.monotonic() - started)
 
     step.migration_fn = migration_fn
     return step
 
 
 def _run_on_target(
-    step: Step, connection: Connection, options: Options, source: str, alone: bool, run: Callable[[], None]
+    step: Step, connection: Connection, options: Options, body: bytes, alone: bool, run: Callable[[], None]
 ) -> None:
+    revision = _revision(step)
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{options.lock_timeout_seconds}s'")
     if alone:
         # For the session: what is set in a transaction ends with it, and a build runs outside of one.
-        run_script(connection, f"SET lock_timeout = '{BUILD_LOCK_TIMEOUT}'; SET statement_timeout = 0")
+        run_script(connection, "SET statement_timeout = 0")
+    _hold(connection, step)
+    approvals = {"data_loss": options.approved, "unproved": options.unproved}
+    recording = Recording(
+        connection,
+        "upgrade" if step.is_upgrade else "downgrade",
+        parse_revision(Path(step.revision.path), body),
+        step.revision.down_revision,
+        body,
+        options.run,
+        [name for name, revisions in approvals.items() if revision in revisions],
+        repeats=alone,
+    )
+
+    def captured() -> None:
+        with recording.capturing():
+            run()
+
+    run_guarded = partial(guarded, connection, revision, options.approved, captured, body.decode())
+    if alone:
+        with keep_revision_lock(connection):
+            with build_patience(connection, options.lock_timeout_seconds):
+                run_guarded(is_upgrade=step.is_upgrade)
+            # What the transaction held went with it when the build left it.
+            _hold(connection, step)
     else:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{options.lock_timeout_seconds}s'")
-    lock_revision(connection)
-    guarded(connection, _revision(step), options.approved, run, source, is_upgrade=step.is_upgrade)
+        with lock_budget(connection, options.lock_timeout_seconds):
+            run_guarded(is_upgrade=step.is_upgrade)
+    recording.end()
     if alone:
         run_script(connection, "RESET lock_timeout; RESET statement_timeout")
 
 
+def _hold(connection: Connection, step: Step) -> None:
+    """Take the transaction's lock, and see under it that the target is where this revision begins."""
+    lock_revision(connection)
+    expected = step.revision.down_revision if step.is_upgrade else step.revision.revision
+    found = target_of(connection).versions
+    if found != ((expected,) if expected else ()):
+        raise MonarchError(
+            f"The target is at {' and '.join(found) or BASE}, expected {expected or BASE}: another run migrated it "
+            "meanwhile.",
+            remedy="Look at `monarch status`, then run again.",
+        )
+
+
 def _revision(step: Step) -> str:
-    return str(step.revision.revision) if hasattr(step, "revision") else "stamp"
-
-
-def _source(step: Step) -> str:
-    path = getattr(getattr(step, "revision", None), "path", "")
-    return Path(path).read_text() if path else ""
+    return str(step.revision.revision)
 
 
 def _only_reads(context: EnvironmentContext) -> bool:
-    command = getattr(context.config.cmd_opts, "cmd", None)
-    return command is not None and command[0].__name__ in READING_COMMANDS
+    return command(context) in READING_COMMANDS
 
 
-def _plain_options(context: EnvironmentContext) -> Options:
-    """Read the options of a plain `alembic` command: the settings, `-x allow_data_loss=REV`, `-x allow_unproved=…`."""
-    from monarch_dagster.settings import Settings
-
-    settings = Settings.load()
-    schema_dir = settings.sources.schema_dir.resolve()
-    found = [Path(place).resolve() for place in context.script.version_locations or ()]
-    if found != [schema_dir / VERSIONS]:
-        raise MonarchError(
-            f"Alembic reads revisions from {', '.join(map(str, found))}, Monarch from {schema_dir / VERSIONS}.",
-            remedy="Set version_locations under [tool.alembic] in pyproject.toml to the folder that MONARCH_SCHEMA_DIR "
-            "names.",
-        )
-    # As a dictionary it would keep the last of several.
-    arguments = [argument.partition("=") for argument in context.get_x_argument()]
-    losing, unproved = (
-        [value for name, _, value in arguments if name == wanted] for wanted in ("allow_data_loss", "allow_unproved")
-    )
-    return Options(
-        settings.target_url(),
-        approved=approved_revisions(load_chain(schema_dir), losing),
-        on_steps=lambda revisions: _prove_elsewhere(revisions, unproved),
-    )
-
-
-def _prove_elsewhere(revisions: Sequence[str], unproved: Sequence[str]) -> None:
-    """Prove in a process of its own: Alembic's context, which a proof needs too, is this process's."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    if revisions:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            pool.submit(_prove, revisions, unproved).result()
-
-
-def _prove(revisions: Sequence[str], unproved: Sequence[str]) -> None:
-    from monarch_dagster.settings import Settings
-
-    _show_progress()
-    settings = Settings.load()
-    chain = load_chain(settings.sources.schema_dir)
-    settings.prover().demand(chain, chain.only(revisions), approved_revisions(chain, unproved))
+def command(context: EnvironmentContext) -> str:
+    """Return the name of the plain `alembic` command that runs, "" where it is none."""
+    run = getattr(context.config.cmd_opts, "cmd", None)
+    return "" if run is None else str(run[0].__name__)

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, exc
+from sqlalchemy import exc
 
 from monarch_dagster.errors import IrreversibleRevision, MonarchError
-from monarch_dagster.migrations.environment import ATTRIBUTE, NOTE, VERSION_SCHEMA, Options
-from monarch_dagster.postgres.engines import reading
+from monarch_dagster.migrations.environment import ATTRIBUTE, COMMIT_NOTE, NOTE, OUTSIDE_NOTE
+from monarch_dagster.migrations.options import Options
+from monarch_dagster.postgres.engines import find_loss, first_line, is_lost
 from monarch_dagster.schema.naming import PROVEN_PREFIX, PROVEN_SUFFIX
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 SCRIPT_LOCATION = Path(__file__).with_name("alembic")
 # Alembic's context is a module-wide proxy.
 _ALEMBIC = threading.Lock()
+# duplicate_table (also an index, a view), _column, _object, _schema, _function (PostgreSQL, "Error Codes").
+_DUPLICATES = frozenset({"42P07", "42701", "42710", "42P06", "42723"})
 _NOT_A_REVISION = ("site-packages", "<frozen", str(Path(__file__).parents[1]))
 
 
@@ -63,19 +66,6 @@ def upgrade_sql(versions: Sequence[Path], start: str | None, to: str, options: O
         config.output_buffer = buffer
         command.upgrade(config, f"{start or 'base'}:{to}", sql=True)
     return buffer.getvalue()
-
-
-def read_versions(url: URL) -> tuple[str, ...]:
-    """Return what `alembic.alembic_version` holds: nothing for a database that was never migrated, one row usually.
-
-    Raises `MonarchError` when the database cannot be reached or read.
-    """
-    with reading(url) as connection:
-        table = f"{VERSION_SCHEMA}.alembic_version"
-        if connection.exec_driver_sql("SELECT to_regclass(%s)", (table,)).scalar_one() is None:
-            return ()
-        rows = connection.exec_driver_sql(f"SELECT version_num FROM {table} ORDER BY 1")
-        return tuple(rows.scalars())
 
 
 def _config(versions: Sequence[Path], options: Options) -> Config:
@@ -121,12 +111,12 @@ def _running() -> Iterator[None]:
 
 
 def _failed(error: exc.DBAPIError) -> MonarchError:
-    reason = str(error.orig).strip()
-    statement = " ".join((error.statement or "").split())
-    shown = f"\n  in: {statement[:300]}{' …' if len(statement) > 300 else ''}" if statement else ""
-    where = f" {note}, which was rolled back" if (note := _note(error)) else ""
+    if is_lost(error):
+        return _lost(error, error)
+    became = "which runs outside of a transaction" if _has(error, OUTSIDE_NOTE) else "which was rolled back"
+    where = f" {note}, {became}" if (note := _note(error)) else ""
     failed = RefusedError(
-        f"PostgreSQL refused a statement{where}: {reason}{shown}",
+        f"PostgreSQL refused a statement{where}: {str(error.orig).strip()}{_shown(error)}",
         remedy=_advice(error),
     )
     failed.sqlstate = getattr(error.orig, "sqlstate", None) or ""
@@ -136,6 +126,30 @@ def _failed(error: exc.DBAPIError) -> MonarchError:
     return failed
 
 
+def _lost(error: exc.DBAPIError, noted: Exception) -> MonarchError:
+    """Tell that the connection has gone, and what became of the revision that ran; `noted` says which that was."""
+    note = _note(noted)
+    if _has(noted, COMMIT_NOTE):
+        where = f" while {note.removeprefix('in ')} was committed; whether it is, is not known"
+        goes_on = "it finds out whether the revision is there, and goes on behind it or with it"
+    elif _has(noted, OUTSIDE_NOTE):
+        where = f" {note}, which runs outside of a transaction: it may be done in part"
+        goes_on = "the revision is repeated, and what it has left is dropped or kept as it should be"
+    elif note:
+        where, goes_on = f" {note}, which is rolled back", "it goes on with that revision"
+    else:
+        where, goes_on = "; no revision was running", "it goes on where it stopped"
+    return MonarchError(
+        f"The connection to the database was lost{where}: {first_line(error)}{_shown(error)}",
+        remedy=f"See that the server runs (its log tells why it ended the connection), then run again: {goes_on}.",
+    )
+
+
+def _shown(error: exc.DBAPIError) -> str:
+    statement = " ".join((error.statement or "").split())
+    return f"\n  in: {statement[:300]}{' …' if len(statement) > 300 else ''}" if statement else ""
+
+
 def _advice(error: exc.DBAPIError) -> str:
     diagnosis = getattr(error.orig, "diag", None)
     constraint = getattr(diagnosis, "constraint_name", None) or ""
@@ -143,10 +157,18 @@ def _advice(error: exc.DBAPIError) -> str:
         column = constraint.removeprefix(PROVEN_PREFIX).removesuffix(PROVEN_SUFFIX)
         table = f"{diagnosis.schema_name}.{diagnosis.table_name}" if diagnosis is not None else "the table"
         return f"Give {column} a value in the rows of {table} where it is null, then run again: it goes on from there."
+    if getattr(error.orig, "sqlstate", None) in _DUPLICATES:
+        return (
+            "Is the schema there from elsewhere (another system, a restored dump)? `monarch adopt` records the "
+            "revision that it equals. Else rename or drop what is in the way, then run again: it goes on where it "
+            "stopped."
+        )
     return "What ran before it stays as it is. Correct the cause, then run again: it goes on where it stopped."
 
 
 def _broken(error: Exception) -> MonarchError:
+    if (cause := find_loss(error)) is not None:
+        return _lost(cause, error)
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not any(place in frame.filename for place in _NOT_A_REVISION)]
     place = (own or frames)[-1]
@@ -159,3 +181,7 @@ def _broken(error: Exception) -> MonarchError:
 
 def _note(error: Exception) -> str:
     return next((note for note in getattr(error, "__notes__", ()) if note.startswith(NOTE)), "")
+
+
+def _has(error: Exception, note: str) -> bool:
+    return note in getattr(error, "__notes__", ())

@@ -80,6 +80,22 @@ def test_shadow_databases_dropped_while_generating_end_in_the_same_revision_or_i
     assert grown.generate().revisions == ()
 
 
+@pytest.mark.parametrize(
+    "lost_by",
+    [
+        "mapped_column(Integer, CheckConstraint(\"{lost} OR ending IS NULL\", name='ends'))",
+        'mapped_column(Boolean, nullable=False, server_default=text("{lost}"))',
+    ],
+    ids=["a check", "a default"],
+)
+def test_a_connection_lost_while_rows_are_put_in_is_an_error(project: Project, lost_by: str) -> None:
+    column = f"    ending: Mapped[Any] = {lost_by.format(lost='pg_terminate_backend(pg_backend_pid())')}\n"
+    project.write_models(SMALL_MODELS + column)
+    project.generate()
+    project.write_models(MORE + column)
+    refused(project, "went away")
+
+
 def grown_more(project: Project, **options: bool) -> Proposal:
     project.write_models(MORE + COLUMN.replace("extra", "another"))
     return project.generate(**options)
@@ -168,6 +184,7 @@ def test_of_two_generations_at_once_one_writes_the_file_and_the_other_finds_noth
     assert project.generate().revisions == ()
 
 
+@pytest.mark.soak
 def test_two_commands_at_once_leave_one_file(project: Project) -> None:
     command = [sys.executable, "-m", "monarch_dagster", "generate-migrations"]
     running = [

@@ -226,6 +226,7 @@ def test_plain_alembic_proves_what_has_no_proof_before_it_applies_it(project: Pr
     assert "function landing.f()" in project.facts().relations
 
 
+@pytest.mark.soak
 def test_plain_alembic_goes_without_a_proof_where_it_is_named(project: Project, alembic: Alembic) -> None:
     project.generate()
     by_hand(project)

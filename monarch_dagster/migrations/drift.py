@@ -1,0 +1,109 @@
+"""Drift: where a target's facts are not those that its ledger recorded on that very server (DESIGN rule 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import URL, Connection
+
+from monarch_dagster.migrations.ledger import read_hashes, read_recorded, target_of
+from monarch_dagster.postgres.engines import reading
+from monarch_dagster.schema.facts import Difference, Facts, differences, read_facts, relation_hash
+
+Kind = Literal["extra", "missing", "changed"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One aspect of one relation that is not as it was recorded, or not as its revisions make it elsewhere."""
+
+    kind: Kind
+    relation: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What was found on a target; `foreign` lists the relations in managed schemas that no revision made.
+
+    `not_compared` says why a comparison was not made, and what to do for it; "" where it was. `looked` is False where
+    not even the ledger's record could be compared with.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    foreign: tuple[str, ...] = ()
+    not_compared: str = ""
+    looked: bool = True
+
+
+def find_drift(url: URL, expected: Facts | None = None, major: int = 0) -> Drift:
+    """Compare a target's facts with those that its ledger recorded.
+
+    Args:
+        url: the target.
+        expected: where given, the facts that its revisions come to on a shadow; what differs from them is found too.
+        major: the shadow's version; servers of two versions print facts differently, and are not compared.
+    """
+    with reading(url) as connection:
+        target = target_of(connection)
+        if not target.entries:
+            return Drift()
+        # After an upgrade of the server, what revisions touch since is recorded as it prints now, the rest is not.
+        if others := {entry.server_version for entry in target.entries} - {target.major}:
+            return Drift(not_compared=_other_server(max(others), target.major), looked=False)
+        hashes = read_hashes(connection)
+        made = set(hashes) if expected is None or major != target.major else hashes.keys() | expected.relations.keys()
+        found = read_facts(connection, sorted(schemas_of(made)))
+        findings = _from_record(connection, hashes, found)
+    # A schema that was there before is no stranger where revisions put relations into it.
+    foreign = tuple(sorted(name for name in found.relations.keys() - made if not name.startswith("schema ")))
+    if expected is None:
+        return Drift(findings, foreign)
+    if major != target.major:
+        return Drift(findings, foreign, _other_shadow(target.major, major))
+    drifted = {(item.relation, item.detail) for item in findings}
+    seen = _told(differences(expected, found.only(made)), " (other than its revisions make it on a shadow)")
+    more = tuple(item for item in seen if (item.relation, item.detail.rpartition(" (other")[0]) not in drifted)
+    return Drift((*findings, *more), foreign)
+
+
+def schemas_of(relations: Iterable[str]) -> set[str]:
+    """Return the schemas that relations are in: of "table landing.note" and of "schema landing" it is landing."""
+    return {name.partition(".")[0].rpartition(" ")[2].strip('"') for name in relations}
+
+
+def _from_record(connection: Connection, hashes: Mapping[str, str], found: Facts) -> tuple[Finding, ...]:
+    now = {name: relation_hash(found.relations[name]) for name in hashes if name in found.relations}
+    changed = [name for name, recorded in hashes.items() if now.get(name) != recorded]
+    return _told(differences(Facts(read_recorded(connection, changed)), found.only(changed)))
+
+
+def _told(items: Iterable[Difference], more: str = "") -> tuple[Finding, ...]:
+    return tuple(Finding(_kind(item), item.relation, str(item).partition(": ")[2] + more) for item in items)
+
+
+def _kind(item: Difference) -> Kind:
+    if not item.found:
+        return "missing"
+    return "changed" if item.expected else "extra"
+
+
+def _other_server(recorded_on: int, major: int) -> str:
+    return (
+        f"Drift was not looked for: the ledger's facts are PostgreSQL {recorded_on}'s, the server is {major} now, and "
+        f"prints them differently. `monarch adopt` records them anew, where they equal the revision's."
+    )
+
+
+def _other_shadow(major: int, shadow: int) -> str:
+    return (
+        f"The target was not compared with a shadow: it is PostgreSQL {major}, the shadow {shadow}. Set "
+        f"MONARCH_SHADOW_URL to a server of version {major} for that."
+    )
+
+
+def at_risk(findings: Sequence[Finding]) -> bool:
+    """Say whether something that revisions made is gone or another; what was only added takes nothing away."""
+    return any(item.kind != "extra" for item in findings)

@@ -1,0 +1,33 @@
+"""How to migrate a database; what Alembic is asked for says no more than which revisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import URL
+
+LOCK_TIMEOUT_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to migrate: where, and what the person who asked for it approved."""
+
+    url: URL
+    shadow: bool = False
+    lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS
+    approved: frozenset[str] = frozenset()
+    # Revisions that may run without a proof, for the ledger.
+    unproved: frozenset[str] = frozenset()
+    # What asked for it, for the ledger: a Dagster run's id, or a command.
+    run: str = "alembic"
+    # Whether the caller holds the target's lock.
+    locked: bool = False
+    # The content of revisions whose script here is another one, since it stands behind another revision.
+    originals: Mapping[str, bytes] = field(default_factory=dict)
+    # Told, under the lock, the revisions that the database holds; it may refuse to go on.
+    on_start: Callable[[Sequence[str]], None] = field(default=lambda _revisions: None)
+    # Told the revisions that an upgrade is about to run; it may refuse them.
+    on_steps: Callable[[Sequence[str]], None] = field(default=lambda _revisions: None)
+    on_step: Callable[[str, float], None] = field(default=lambda _revision, _seconds: None)

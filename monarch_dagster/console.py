@@ -75,9 +75,11 @@ class Terminal:
 def show_checks(terminal: Terminal, checks: Mapping[str, Mapping[str, Any]]) -> None:
     """Show what each check found, and the remedy of those that failed."""
     for name, outcome in checks.items():
-        mark, style = ("✓", "green") if outcome["passed"] else ("✗", "red")
-        line = f"{mark} {name}: stored {outcome['stored']}, expected {outcome['expected']}"
-        terminal.out.print(line, style=style, markup=False)
+        warned = outcome.get("severity") == "WARN"
+        mark, style = ("✓", "green") if outcome["passed"] else ("!", "yellow") if warned else ("✗", "red")
+        found = f"stored {outcome['stored']}, expected {outcome['expected']}"
+        alike = outcome["stored"] == outcome["expected"]
+        terminal.out.print(f"{mark} {name}: {outcome['stored'] if alike else found}", style=style, markup=False)
         if not outcome["passed"]:
             terminal.say(f"  What to do: {outcome['remedy']}", "yellow")
 
@@ -103,15 +105,43 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
     terminal.table("Drift", found["drift"], style="red")
     terminal.table("Carried (in revisions, in no model)", [{"what": name} for name in found["carried"]])
     terminal.table("Foreign (never touched)", [{"relation": name} for name in found["foreign"]])
-    if len(found["heads"]) > 1:
-        terminal.say("Two branches meet here: set one head behind the other.", "yellow")
-    elif problems:
-        for problem in problems:
-            terminal.say(problem, "red")
-    elif not covered:
+    if found["not_compared"]:
+        terminal.say(found["not_compared"], "yellow")
+    if found["moving"]:
+        terminal.say(found["moving"], "yellow")
+    for problem in problems:
+        terminal.say(problem, "red")
+    if problems:
+        return
+    if not covered:
         terminal.say("Next: monarch generate-migrations", "yellow")
     elif found["pending"]:
         terminal.say("Next: review the pending files, then monarch run-migrations", "yellow")
+
+
+def show_rebase(terminal: Terminal, found: Mapping[str, Any], *, dry_run: bool) -> None:
+    """Show the object of `monarch rebase --json` for people, and the next step."""
+    rows = [
+        {"old": ", ".join(item["replaces"]), "new": item["revision"], "file": Path(item["path"]).name}
+        for item in found["moved"]
+    ]
+    by = f", which {found['branch']} has" if found["branch"] else ""
+    put, goes = ("Would be put", "would go") if dry_run else ("Put", "goes")
+    terminal.table(f"{put} behind {found['onto']}{by}", rows)
+    for name in found["vanished"]:
+        terminal.result(f"{name}: nothing is left to do behind {found['onto']}; its file {goes}.")
+    for name in found["done"]:
+        terminal.result(f"{name}: an earlier rebase put it behind the other head; its file {goes}.")
+    for path in found["deleted"]:
+        terminal.result(f"{Path(path).name}: another file has the same revision; this one {goes}.")
+    if found["onto"] is None:
+        terminal.result(f"Nothing to rebase: the chain has one head ({found['head'] or 'base'}).")
+    if dry_run:
+        terminal.say("No file was changed.", "yellow")
+    elif found["sources_covered"] is False:
+        terminal.say("The sources say more than the revisions. Next: monarch generate-migrations", "yellow")
+    elif found["onto"] is not None:
+        terminal.say("Next: review the new files and commit them, then monarch run-migrations", "yellow")
 
 
 class _Handler(logging.Handler):

@@ -3,14 +3,14 @@
 import dagster as dg
 
 from monarch_dagster.defs.assets import object_meta, revision_files, schema_state
-from monarch_dagster.defs.checks import schema_state_checks
+from monarch_dagster.defs.checks import checks
 from monarch_dagster.defs.jobs import JOBS
 from monarch_dagster.defs.resources import Monarch
 from monarch_dagster.defs.sensors import schema_files
 
 defs = dg.Definitions(
     assets=[object_meta, revision_files, schema_state],
-    asset_checks=schema_state_checks,
+    asset_checks=checks,
     jobs=JOBS,
     sensors=[schema_files],
     resources={"monarch": Monarch()},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monarch_dagster_tests.support import Project, account, squeeze
+from monarch_dagster_tests.support import SMALL_MODELS, Project, account, squeeze
 
 NAME = {"type": "string", "length": 255}
 
@@ -72,6 +72,31 @@ def test_check_ends_with_1_while_a_revision_is_pending_and_with_0_after_it_ran(p
     assert "1 revision" in pending.stderr
     project.apply()
     project.monarch("check")
+
+
+def test_checks_of_the_files_need_no_target_and_are_a_gate(project: Project) -> None:
+    nowhere = {"MONARCH_DATABASE_URL": "postgresql://127.0.0.1:9/nowhere"}
+    project.generate()
+    found = json.loads(project.monarch("check", "--files", "--json", **nowhere).stdout)
+    assert list(found) == ["revision_chain_unbroken", "sources_covered", "revisions_proved"]
+    project.write_models(SMALL_MODELS + SMALL_MODELS.replace("Note", "Memo").replace('"note"', '"memo"'))
+    done = project.monarch("check", "--files", code=1, **nowhere)
+    assert "sources ahead of the revisions" in done.stdout
+    assert "monarch generate-migrations" in done.stderr
+
+
+def test_a_database_that_was_set_up_elsewhere_is_adopted(project: Project) -> None:
+    head = project.generate().head
+    project.apply()
+    project.execute("DROP SCHEMA alembic CASCADE; CREATE SCHEMA alembic")
+    project.execute("CREATE TABLE alembic.alembic_version (version_num varchar(32) PRIMARY KEY)")
+    project.execute("INSERT INTO alembic.alembic_version VALUES ('8ae0a8ff3e29')")
+    assert "monarch adopt" in project.monarch("run-migrations", code=1).stderr
+    assert json.loads(project.monarch("adopt", "--dry-run", "--json").stdout)["after"] == head
+    project.monarch("check", code=1)
+    assert str(head) in project.monarch("adopt").stdout
+    project.monarch("check")
+    assert "Nothing to run" in project.monarch("run-migrations").stdout
 
 
 def test_a_dry_run_of_generate_prints_the_file_and_writes_none(project: Project) -> None:

@@ -9,13 +9,15 @@ from monarch_dagster.defs.config import ObjectMetaConfig, RevisionFilesConfig, S
 from monarch_dagster.defs.metadata import (
     REVISIONS,
     Metadata,
+    describe_adoption,
     describe_apply,
     describe_fetch,
     describe_object_meta,
     describe_proposal,
 )
 from monarch_dagster.defs.resources import MonarchResource, failing_clearly
-from monarch_dagster.migrations.chain import Chain, Revision, load_chain
+from monarch_dagster.migrations.chain import Chain, load_chain, read_chain
+from monarch_dagster.migrations.revisions import Revision
 
 GROUP = "provider_schema"
 SOURCES_DIGEST = "sources_digest"
@@ -80,14 +82,21 @@ def schema_state(
     Pending revisions are applied, each in a transaction of its own, under one lock for the target. A revision that this
     very run has written waits for a review, unless the run says otherwise. Stored values are lost only by name.
     """
+    from monarch_dagster.migrations.adopt import adopt
     from monarch_dagster.migrations.apply import apply_revisions, revert_revisions
 
     with failing_clearly():
         settings = monarch.settings()
-        chain, url = load_chain(settings.sources.schema_dir), settings.target_url()
+        run, url = context.run.run_id, settings.target_url()
         if config.direction == "revert":
-            result = revert_revisions(chain, url, to=config.target, allow_data_loss=config.allow_data_loss)
+            # What was applied is in the ledger: a chain that is broken meanwhile does not keep it from being reverted.
+            chain = read_chain(settings.sources.schema_dir)
+            result = revert_revisions(chain, url, to=config.target, allow_data_loss=config.allow_data_loss, run=run)
             return _state(describe_apply(result, dry_run=False), result.after)
+        chain = load_chain(settings.sources.schema_dir)
+        if config.direction == "adopt":
+            adoption = adopt(chain, url, settings.shadows(), dry_run=config.dry_run, run=run)
+            return _state(describe_adoption(adoption), adoption.after if adoption.written else adoption.before)
         held_back = () if config.apply_new else _written_in_run(context, chain)
         result = apply_revisions(
             chain.without(held_back),
@@ -99,6 +108,7 @@ def schema_state(
             allow_unproved=config.allow_unproved,
             lock_timeout_seconds=config.lock_timeout_seconds,
             dry_run=config.dry_run,
+            run=run,
         )
         return _state(describe_apply(result, dry_run=config.dry_run, held_back=held_back), result.after)
 

@@ -44,8 +44,8 @@ class RevisionFilesConfig(dg.Config):
 class SchemaStateConfig(dg.Config):
     """What `schema_state` does."""
 
-    direction: Literal["upgrade", "revert"] = Field(
-        default="upgrade", description="Apply revisions, or take them back."
+    direction: Literal["upgrade", "revert", "adopt"] = Field(
+        default="upgrade", description="Apply revisions, take them back, or record the one that the schema equals."
     )
     target: str = Field(default="head", description="Revision to end at: head, base, an id or the start of one.")
     apply_new: bool = Field(default=False, description="Also apply revisions that this very run has written.")
@@ -93,6 +93,12 @@ class RevertConfig(dg.Config):
 
     target: str = Field(default="", description="Revision to go back to (base empties). The run demands one.")
     allow_data_loss: list[str] = Field(default=[], description=_LOSS)
+
+
+class AdoptConfig(dg.Config):
+    """Config of `adopt_database`."""
+
+    dry_run: bool = Field(default=True, description="Tell which revision the schema equals, but record nothing.")
 
 
 @dg.config_mapping
@@ -145,6 +151,12 @@ def revert_mapping(config: RevertConfig) -> dict[str, Any]:
             "allow_data_loss": list(config.allow_data_loss),
         }
     )
+
+
+@dg.config_mapping
+def adopt_mapping(config: AdoptConfig) -> dict[str, Any]:
+    """Map onto `schema_state`, which then runs no revision."""
+    return _ops(schema_state={"direction": "adopt", "dry_run": config.dry_run})
 
 
 def _ops(**assets: dict[str, Any]) -> dict[str, Any]:

@@ -37,5 +37,18 @@ revert_migrations = dg.define_asset_job(
     config=config.revert_mapping,
     description="Take the target back to an earlier revision.",
 )
+adopt_database = dg.define_asset_job(
+    "adopt_database",
+    dg.AssetSelection.assets(schema_state),
+    config=config.adopt_mapping,
+    description="Record the revision that a database built elsewhere equals, or whose record was changed by hand.",
+)
 
-JOBS = [setup_provider_schema, fetch_object_meta, generate_migrations, run_migrations, revert_migrations]
+JOBS = [
+    setup_provider_schema,
+    fetch_object_meta,
+    generate_migrations,
+    run_migrations,
+    revert_migrations,
+    adopt_database,
+]

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from monarch_dagster.migrations.chain import BASE, Hazard, Revision
+from monarch_dagster.migrations.revisions import BASE, Hazard, Revision
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from monarch_dagster.migrations.adopt import Adoption
     from monarch_dagster.migrations.apply import ApplyResult
     from monarch_dagster.migrations.generate import Proposal
     from monarch_dagster.salesforce.fetch import FetchResult
@@ -138,6 +139,23 @@ def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Re
     if result.sql:
         metadata["sql"] = _sql(result.sql)
     return metadata
+
+
+def describe_adoption(result: Adoption) -> Metadata:
+    """Describe which revision a target equals, and whether that was recorded."""
+    before, after = result.before or BASE, result.after or BASE
+    if result.written:
+        summary = f"Adopted: the schema equals {after}; version and ledger say so now (before: {before})."
+    elif before == after:
+        summary = f"The schema equals {after}, and that is what the version says."
+    else:
+        summary = f"The schema equals {after}; the version says {before}. Nothing was recorded (dry run)."
+    return {
+        "summary": summary,
+        "revision_before": before,
+        "revision_after": after,
+        "foreign": _table([{"relation": name} for name in result.foreign]),
+    }
 
 
 def plain(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:

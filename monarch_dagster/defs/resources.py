@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from dagster._utils.interrupts import raise_interrupts_as
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.interrupts import Interrupted
 
 if TYPE_CHECKING:
     from monarch_dagster.settings import Settings
@@ -30,8 +32,14 @@ MonarchResource = dg.ResourceParam[Monarch]
 
 @contextmanager
 def failing_clearly() -> Iterator[None]:
-    """Turn a `MonarchError` into a failed step whose message is for people; no retry would mend it."""
-    try:
-        yield
-    except MonarchError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from None
+    """Turn a `MonarchError` into a failed step whose message is for people; no retry would mend it.
+
+    Meanwhile an interrupt of the run (Ctrl-C, SIGTERM, a cancel in the UI) is an `Interrupted`.
+    """
+    # Dagster's own exception is no KeyboardInterrupt, so psycopg does not cancel the statement for it: the server would
+    # work on without a client, and hold its locks.
+    with raise_interrupts_as(Interrupted):
+        try:
+            yield
+        except MonarchError as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from None

@@ -11,11 +11,13 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.utils import make_new_run_id
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import DBAPIError
 
 from monarch_dagster.defs.metadata import plain
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.interrupts import Interrupted, uninterrupted
 from monarch_dagster.settings import Settings
 
 _MODULE = "monarch_dagster.defs.storage"
@@ -25,7 +27,7 @@ _OWN_STORAGE: Any = {
     "local_artifact_storage": {"module": _MODULE, "class": "MonarchArtifacts", "config": {}},
     "telemetry": {"enabled": False},
 }
-_INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
+_INTERRUPTS = ("Interrupted", "DagsterExecutionInterruptedError")
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,27 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 def run_job(settings: Settings, name: str, config: Mapping[str, Any]) -> JobResult:
     """Run a job to its end.
 
-    Raises `MonarchError` with the failed step's message, or `KeyboardInterrupt` where the run was interrupted.
+    Raises `MonarchError` with the failed step's message, or `Interrupted` where the run was interrupted.
     """
-    from monarch_dagster.definitions import defs
+    with uninterrupted():
+        from monarch_dagster.definitions import defs
 
+    run_id = make_new_run_id()
     with _quiet(), open_instance(settings) as instance:
-        result = defs.resolve_job_def(name).execute_in_process(
-            instance=instance, run_config=dict(config), raise_on_error=False, tags={"monarch/command": name}
-        )
+        try:
+            result = defs.resolve_job_def(name).execute_in_process(
+                instance=instance,
+                run_config=dict(config),
+                raise_on_error=False,
+                run_id=run_id,
+                tags={"monarch/command": name},
+            )
+        except (Interrupted, dg.DagsterExecutionInterruptedError):
+            # Dagster ends a run that has started by itself; one that has not would seem to wait for its start for ever.
+            run = instance.get_run_by_id(run_id)
+            if run is not None and not run.is_finished:
+                instance.report_run_failed(run, "Interrupted before it started.")
+            raise Interrupted from None
     if not result.success:
         raise _failure(result)
     materialized = [event.materialization for event in result.get_asset_materialization_events()]
@@ -79,7 +94,7 @@ def run_job(settings: Settings, name: str, config: Mapping[str, Any]) -> JobResu
         result.run_id,
         assets={item.asset_key.to_user_string(): plain(item.metadata) for item in materialized},
         checks={
-            item.check_name: {"passed": item.passed, **plain(item.metadata)}
+            item.check_name: {"passed": item.passed, "severity": item.severity.value, **plain(item.metadata)}
             for item in result.get_asset_check_evaluations()
         },
     )
@@ -103,15 +118,23 @@ def _quiet() -> Iterator[None]:
 
 def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
     """Return what the step that failed says; without a description it is a defect, and the UI has the trace."""
+    if any(_is_interrupt(event) for event in result.all_events):
+        return Interrupted()
     for event in result.get_step_failure_events():
         data = event.step_failure_data
         if data.user_failure_data is not None and data.user_failure_data.description:
             return MonarchError(data.user_failure_data.description)
-        if data.error is not None and data.error.cls_name in _INTERRUPTS:
-            return KeyboardInterrupt()
         if data.error is not None:
             return MonarchError(
                 f"The run {result.run_id} failed unexpectedly: {(data.error.cause or data.error).message.strip()}",
                 remedy="See the run in the UI (monarch dev) for the stack trace, and report it.",
             )
     return MonarchError(f"The run {result.run_id} failed.", remedy="See the run in the UI (monarch dev).")
+
+
+def _is_interrupt(event: dg.DagsterEvent) -> bool:
+    """Say whether a run ended here by an interrupt, in a step or between two."""
+    if event.event_type is not dg.DagsterEventType.RUN_FAILURE:
+        return event.event_type is dg.DagsterEventType.RUN_CANCELED
+    error = event.job_failure_data.error
+    return error is not None and error.cls_name in _INTERRUPTS

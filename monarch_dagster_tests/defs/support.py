@@ -10,8 +10,6 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from monarch_dagster.definitions import defs
 from monarch_dagster.defs.metadata import plain
 
-CHECKS = ("alembic_version_at_head", "alembic_version_precedes_next")
-
 
 def run(
     instance: dg.DagsterInstance, job: str, config: dict[str, Any] | None = None, **tags: str

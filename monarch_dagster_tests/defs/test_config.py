@@ -10,7 +10,7 @@ import pytest
 from monarch_dagster.definitions import defs
 from monarch_dagster.defs import config
 from monarch_dagster.defs.jobs import JOBS
-from monarch_dagster.migrations.environment import LOCK_TIMEOUT_SECONDS
+from monarch_dagster.migrations.options import LOCK_TIMEOUT_SECONDS
 from monarch_dagster.salesforce.sample_org.running import RunningOrg
 from monarch_dagster_tests.defs.support import description, reported, run
 from monarch_dagster_tests.support import Project
@@ -28,6 +28,7 @@ SAFE: dict[str, dict[str, Any]] = {
         "lock_timeout_seconds": 5,
     },
     "revert_migrations": {"target": "", "allow_data_loss": []},
+    "adopt_database": {"dry_run": True},
 }
 CONFIGS = {
     "setup_provider_schema": config.SetupConfig,
@@ -35,6 +36,7 @@ CONFIGS = {
     "generate_migrations": config.GenerateConfig,
     "run_migrations": config.RunConfig,
     "revert_migrations": config.RevertConfig,
+    "adopt_database": config.AdoptConfig,
 }
 ASSET_CONFIGS = (config.ObjectMetaConfig, config.RevisionFilesConfig, config.SchemaStateConfig)
 

@@ -97,7 +97,7 @@ def test_running_goes_to_the_named_revision_and_no_further(here: Project, instan
     result = run(instance, "run_migrations", {"target": first[:6]})
     assert stored(here) == [first]
     assert [item["revision"] for item in reported(result)["schema_state"]["pending"]] == [second]
-    assert checked(result) == {"alembic_version_at_head": False, "alembic_version_precedes_next": True}
+    assert [name for name, passed in checked(result).items() if not passed] == ["alembic_version_at_head"]
     assert reported(run(instance, "run_migrations"))["schema_state"]["revision_after"] == second
 
 

@@ -18,8 +18,8 @@ from monarch_dagster.defs.metadata import (
     plain,
 )
 from monarch_dagster.migrations.apply import Applied, ApplyResult
-from monarch_dagster.migrations.chain import Hazard, Revision
 from monarch_dagster.migrations.generate import Proposal, ProposedRevision
+from monarch_dagster.migrations.revisions import Hazard, Revision
 from monarch_dagster.salesforce.fetch import FetchResult, MergeResult
 from monarch_dagster.salesforce.object_meta import ObjectMeta
 from monarch_dagster.schema.facts import Difference

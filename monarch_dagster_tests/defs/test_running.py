@@ -14,6 +14,7 @@ import pytest
 
 from monarch_dagster.defs.running import open_instance, run_job
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.interrupts import Interrupted
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.locks import APPLY_LOCK, LOCK_CLASS
 from monarch_dagster.settings import Settings
@@ -48,6 +49,17 @@ def test_an_unexpected_error_points_to_the_ui(here: Project, monkeypatch: pytest
     assert "monarch dev" in caught.value.remedy
 
 
+def test_an_interrupted_step_is_an_interrupt_and_a_failed_run(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt = "monarch_dagster.migrations.apply.apply_revisions"
+    monkeypatch.setattr(interrupt, lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Interrupted):
+        run_job(Settings.load(), "run_migrations", {})
+    with open_instance(Settings.load()) as instance:
+        (run,) = instance.get_runs(limit=1)
+        assert run.status is dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.soak
 def test_a_storage_out_of_reach_is_told_without_a_stack_trace_or_the_password(here: Project) -> None:
     done = here.monarch(
         "run-migrations", code=1, DAGSTER_POSTGRES_URL="postgresql://dagster:hunter2@127.0.0.1:1/dagster"

@@ -188,6 +188,7 @@ def test_a_local_installation_leaves_the_first_tick_to_find_nothing_to_do(
     assert not tick(instance, found.cursor).run_requests
 
 
+@pytest.mark.soak
 def test_a_thousand_ticks_without_a_change_are_quick_and_load_nothing_that_a_proposal_needs(
     here: Project, instance: dg.DagsterInstance, settled: str
 ) -> None:

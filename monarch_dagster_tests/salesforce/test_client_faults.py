@@ -263,6 +263,7 @@ def test_an_org_that_asks_to_wait_an_hour_is_not_waited_for(org: ScriptedOrg) ->
     assert len(org.seen) == 4
 
 
+@pytest.mark.soak
 def test_the_tries_in_earnest_take_a_few_seconds(org: ScriptedOrg) -> None:
     salesforce = SalesforceOrg(org.variables, api_version="64.0")
     org.replies["sobjects"] = Reply(500, b"no")

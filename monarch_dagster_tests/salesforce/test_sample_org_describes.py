@@ -191,6 +191,7 @@ def test_every_recorded_folder_is_served_as_it_is(tmp_path: Path) -> None:
                 assert client.get(f"sobjects/{name}/describe").json() == content
 
 
+@pytest.mark.soak
 def test_a_whole_recorded_org_is_served(tmp_path: Path) -> None:
     with tarfile.open(recorded("mid-org.tar.xz")) as archive:
         archive.extractall(tmp_path, filter="data")

@@ -78,11 +78,7 @@ def answer_soap_login(org: ServedOrg, body: bytes, version: float) -> Answer:
         github.com/forcedotcom/wsc, issue 363.
     """
     if version > _LAST_SOAP_LOGIN_VERSION:
-        return _fault(
-            "INVALID_OPERATION",
-            f"The SOAP Login operation is not available in the API version specified ({version}). "
-            "Refer to the documentation for supported versions.",
-        )
+        return soap_login_retired(f"{version}")
     username, password = _username_and_password(body)
     try:
         _check_password(org, username, password)
@@ -98,6 +94,15 @@ def answer_soap_login(org: ServedOrg, body: bytes, version: float) -> Answer:
         f"<userName>{escape(org.credentials.username)}</userName></userInfo></result></loginResponse>"
     )
     return _soap(200, 'xmlns="urn:partner.soap.sforce.com"', response)
+
+
+def soap_login_retired(version: str) -> Answer:
+    """Return the fault of a `login()` that the API version does not have."""
+    return _fault(
+        "INVALID_OPERATION",
+        f"The SOAP Login operation is not available in the API version specified ({version}). "
+        "Refer to the documentation for supported versions.",
+    )
 
 
 def _check_assertion(org: ServedOrg, assertion: str) -> None:

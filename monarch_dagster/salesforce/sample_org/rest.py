@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from monarch_dagster.salesforce.sample_org.served import DAILY_API_REQUESTS, ServedObject, ServedOrg, encode
+from monarch_dagster.salesforce.sample_org.served import ServedObject, ServedOrg, encode
 
 VERSION_PATTERN = r"v\d{1,3}\.\d"
 """The API version in a path; the org answers any."""
@@ -36,6 +36,11 @@ class Answer:
 def failure(status: int, code: str, message: str) -> Answer:
     """Return an error as the REST API words it: a list of one code with its message."""
     return Answer(status, encode([{"message": message, "errorCode": code}]))
+
+
+def limit_exceeded() -> Answer:
+    """Return the refusal of a call beyond the day's."""
+    return failure(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
 
 
 def versions() -> Answer:
@@ -72,8 +77,8 @@ def answer(org: ServedOrg, method: str, target: str, headers: Mapping[str, str])
     elif resource == "sobjects":
         found = Answer(200, org.describe_global(version))
     elif resource == "limits":
-        remaining = max(0, DAILY_API_REQUESTS - org.calls)
-        found = Answer(200, encode({"DailyApiRequests": {"Max": DAILY_API_REQUESTS, "Remaining": remaining}}))
+        remaining = max(0, org.daily_calls - org.calls)
+        found = Answer(200, encode({"DailyApiRequests": {"Max": org.daily_calls, "Remaining": remaining}}))
     elif resource == "query":
         found = _query(org, version, parse_qs(url.query).get("q", [""])[0])
     else:

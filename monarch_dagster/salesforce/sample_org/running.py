@@ -11,13 +11,16 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.sample_org.credentials import FOLDER, Credentials, load_or_make_credentials
 from monarch_dagster.salesforce.sample_org.describes import DescribeFolder
+from monarch_dagster.salesforce.sample_org.faults import Faults
 from monarch_dagster.salesforce.sample_org.org import ShippedOrg
+from monarch_dagster.salesforce.sample_org.permissions import Hidden, Permissions
+from monarch_dagster.salesforce.sample_org.served import ChangeLog, ServedOrg
 
 _HOST = "127.0.0.1"
 
@@ -31,6 +34,11 @@ class RunningOrg:
 
     organization_id: str
     credentials: Credentials
+    faults: Faults = field(repr=False)
+    """What goes wrong with requests; nothing, until faults are added."""
+
+    served: ServedOrg = field(repr=False)
+    permissions: Permissions = field(repr=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -41,6 +49,19 @@ class RunningOrg:
             "SALESFORCE_CONSUMER_KEY": self.credentials.consumer_key,
             "SALESFORCE_CONSUMER_SECRET": self.credentials.consumer_secret,
         }
+
+    def hide(self, hidden: Hidden) -> None:
+        """Take from the user, from the next call on, the permission to see that, and give back every other."""
+        self.permissions.hide(hidden)
+
+    @property
+    def calls(self) -> int:
+        """How many calls the org has counted today."""
+        return self.served.calls
+
+    def limit_calls(self, daily: int, *, used: int = 0) -> None:
+        """Allow so many calls a day, of which so many count as used; further ones are 403."""
+        self.served.daily_calls, self.served.calls = daily, used
 
 
 @contextmanager
@@ -62,22 +83,39 @@ def running(describes: Path | None = None, *, version: int = 1, port: int = 0, h
     """
     import uvicorn
 
+    from monarch_dagster.salesforce.sample_org.disturbed import Disturbed, Message
     from monarch_dagster.salesforce.sample_org.server import create_app
 
     source = ShippedOrg(version) if describes is None else DescribeFolder(describes)
     credentials = load_or_make_credentials(home, source.organization_id)
-    app = create_app(source, credentials=credentials, change_log=home.resolve() / FOLDER / "last_modified.json")
+    permissions = Permissions(source)
+    served = ServedOrg(permissions, credentials, ChangeLog(home.resolve() / FOLDER / "last_modified.json"))
+    faults = Faults()
+    app = create_app(served, faults, switch=source.switch if isinstance(source, ShippedOrg) else None)
+
+    def hang_up(scope: Message) -> None:
+        for connection in server.server_state.connections:
+            if connection.transport.get_extra_info("peername") == tuple(scope["client"]):
+                connection.transport.abort()
+
     with _listen(port) as listener:
         # No log_config: uvicorn's own would replace the handlers of the process that the thread is a guest in.
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+            Disturbed(app, faults, served, hang_up),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), name="sample-org", daemon=True)
         thread.start()
         try:
-            yield RunningOrg(f"http://{_HOST}:{listener.getsockname()[1]}", source.organization_id, credentials)
+            url = f"http://{_HOST}:{listener.getsockname()[1]}"
+            yield RunningOrg(url, source.organization_id, credentials, faults, served, permissions)
         finally:
+            faults.clear()  # and so end the waiting
             server.should_exit = True
             thread.join()
 

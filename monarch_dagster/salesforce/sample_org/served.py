@@ -21,7 +21,7 @@ from monarch_dagster.salesforce.sample_org.credentials import Credentials
 from monarch_dagster.salesforce.sample_org.describe import Describe
 
 DAILY_API_REQUESTS = 100_000
-"""How many calls the org allows in a day."""
+"""How many calls the org allows in a day, unless it is told otherwise."""
 
 # What describeGlobal says of an object; a value stands in where a recorded describe lacks the key, so that a describe
 # of nothing but fields is still an object that can be selected.
@@ -97,9 +97,15 @@ class ChangeLog:
                 self._known = {}  # a torn file costs one round of 200s instead of 304s
 
     def last_modified(self, bodies: Mapping[str, bytes]) -> dict[str, int]:
-        """Note the describes that are served now and return when each last changed."""
+        """Note the describes that are served now and return when each last changed.
+
+        To vanish and come back is a change, as it is when a permission does that.
+        """
         now = int(time.time())
-        known = dict(self._known)
+        known = {
+            name: (digest, at) if name in bodies or not digest else ("", max(now, at + 1))
+            for name, (digest, at) in self._known.items()
+        }
         for name, body in bodies.items():
             digest = hashlib.sha256(body).hexdigest()
             before, at = known.get(name, ("", now - 1))
@@ -136,6 +142,7 @@ class ServedOrg:
         self.source = source
         self.credentials = credentials
         self.calls = 0
+        self.daily_calls = DAILY_API_REQUESTS
         self._sessions = {credentials.session_id}
         self._change_log = change_log
         self._describes: Mapping[str, Describe] = {}
@@ -186,6 +193,10 @@ class ServedOrg:
     def accepts(self, token: str) -> bool:
         """Tell whether the token belongs to a session."""
         return token in self._sessions
+
+    def end_session(self, token: str) -> None:
+        """Accept the token no more."""
+        self._sessions.discard(token)
 
 
 def encode(content: object) -> bytes:

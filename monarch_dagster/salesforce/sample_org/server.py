@@ -1,29 +1,30 @@
 """The sample org's HTTP: routes, bearer tokens, the count of calls.
 
 Only what HTTP adds: what is answered is decided in `rest`, `composite` and `login`, what is served is `served`, and
-`running` starts it. Every response leaves through the one application that `create_app` returns, so that whatever
-should disturb them can be put around it.
+`running` starts it. Every response leaves through the one application that `create_app` returns; `disturbed` stands
+around it.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.sample_org.composite import answer_composite
-from monarch_dagster.salesforce.sample_org.credentials import Credentials
+from monarch_dagster.salesforce.sample_org.faults import Faults, answer_control
 from monarch_dagster.salesforce.sample_org.login import answer_soap_login, answer_token_request
-from monarch_dagster.salesforce.sample_org.org import VERSIONS, ShippedOrg
-from monarch_dagster.salesforce.sample_org.rest import VERSION_PATTERN, Answer, answer, failure, versions
-from monarch_dagster.salesforce.sample_org.served import (
-    DAILY_API_REQUESTS,
-    ChangeLog,
-    DescribeSource,
-    ServedOrg,
-    encode,
+from monarch_dagster.salesforce.sample_org.org import VERSIONS
+from monarch_dagster.salesforce.sample_org.rest import (
+    VERSION_PATTERN,
+    Answer,
+    answer,
+    failure,
+    limit_exceeded,
+    versions,
 )
+from monarch_dagster.salesforce.sample_org.served import ServedOrg, encode
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -34,22 +35,17 @@ _COMPOSITE = re.compile(rf"/services/data/{VERSION_PATTERN}/composite/?")
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def create_app(source: DescribeSource, *, credentials: Credentials, change_log: Path | None = None) -> Starlette:
-    """Return the application that serves an org.
+def create_app(org: ServedOrg, faults: Faults, *, switch: Callable[[int], None] | None) -> Starlette:
+    """Return the application that serves `org` in good health, and steers it below `/sample-org/`.
 
     Args:
-        source: the describes to serve, asked again on each call: a `ShippedOrg` or a `DescribeFolder`.
-        credentials: what it lets in.
-        change_log: the file that keeps when each describe last changed; None forgets it at the end.
-
-    Raises:
-        MonarchError: the source cannot be read.
+        org: what is served.
+        faults: what `/sample-org/faults` steers; whoever stands around the application brings them about.
+        switch: changes the version of the shipped org; None for any other org.
     """
     from starlette.applications import Starlette
     from starlette.responses import Response
     from starlette.routing import Route
-
-    org = ServedOrg(source, credentials, ChangeLog(change_log))
 
     def respond(answered: Answer) -> Response:
         headers = {"Content-Type": "application/json;charset=UTF-8", **answered.headers}
@@ -67,8 +63,11 @@ def create_app(source: DescribeSource, *, credentials: Credentials, change_log: 
     async def soap(request: Request) -> Response:
         return respond(answer_soap_login(org, await request.body(), request.path_params["version"]))
 
-    async def switch(request: Request) -> Response:
-        return respond(_switch(source, request.path_params["version"]))
+    async def switch_version(request: Request) -> Response:
+        return respond(_switch(switch, request.path_params["version"]))
+
+    async def steer_faults(request: Request) -> Response:
+        return respond(answer_control(faults, request.method, await request.body()))
 
     return Starlette(
         routes=[
@@ -77,7 +76,8 @@ def create_app(source: DescribeSource, *, credentials: Credentials, change_log: 
             Route("/services/data/{rest:path}", call, methods=_METHODS),
             Route("/services/oauth2/token", token, methods=["POST"]),
             Route("/services/Soap/u/{version:float}", soap, methods=["POST"]),
-            Route("/sample-org/version/{version:int}", switch, methods=["POST"]),
+            Route("/sample-org/faults", steer_faults, methods=["GET", "POST", "DELETE"]),
+            Route("/sample-org/version/{version:int}", switch_version, methods=["POST"]),
         ]
     )
 
@@ -87,6 +87,8 @@ def _answer_call(org: ServedOrg, request: Request, body: bytes) -> Answer:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() not in ("bearer", "oauth") or not org.accepts(token):
         return failure(401, "INVALID_SESSION_ID", "Session expired or invalid")
+    if org.calls >= org.daily_calls:
+        return limit_exceeded()
     org.calls += 1
     try:
         org.refresh()
@@ -97,14 +99,14 @@ def _answer_call(org: ServedOrg, request: Request, body: bytes) -> Answer:
         answered = answer_composite(org, body)
     else:
         answered = answer(org, request.method, f"{path}?{request.url.query}", request.headers)
-    usage = {"Sforce-Limit-Info": f"api-usage={org.calls}/{DAILY_API_REQUESTS}"}
+    usage = {"Sforce-Limit-Info": f"api-usage={org.calls}/{org.daily_calls}"}
     return Answer(answered.status, answered.body, {**answered.headers, **usage})
 
 
-def _switch(source: DescribeSource, version: int) -> Answer:
-    if not isinstance(source, ShippedOrg):
+def _switch(switch: Callable[[int], None] | None, version: int) -> Answer:
+    if switch is None:
         return failure(409, "NO_VERSIONS", "An org served from a folder has no versions; edit its files instead")
     if version not in VERSIONS:
         return failure(404, "NOT_FOUND", f"The sample org has versions 1 and 2, not {version}")
-    source.switch(version)
+    switch(version)
     return Answer(200, encode({"version": version}))

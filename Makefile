@@ -31,6 +31,7 @@ check: $(STAMP) ## Lint, formatting and types
 
 bench: $(STAMP) ## Measure
 	@$(VENV)/bin/python -m benchmarks
+	@$(VENV)/bin/python -m benchmarks.fetching
 
 format: $(STAMP) ## Format the code
 	@$(VENV)/bin/ruff check --fix .

@@ -31,7 +31,8 @@ from monarch_dagster.postgres.embedded import SHADOW_SETTINGS, EmbeddedCluster
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.salesforce.object_meta import ObjectMeta, write_object_meta
-from monarch_dagster.schema.desired import Sources, add_provider_tables
+from monarch_dagster.schema.desired import Sources
+from monarch_dagster.schema.provider import add_provider_tables
 
 SCHEMA = "salesforce"
 Timings = dict[str, list[float]]

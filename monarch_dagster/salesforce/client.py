@@ -1,219 +1,208 @@
-"""The Salesforce REST API, through unmodified simple-salesforce on a `requests` session of ours.
+"""The few calls to the Salesforce REST API that a fetch needs.
 
-Holds transport (timeouts, retries, base URL) and the few calls that a fetch needs. Which login the variables make is in
-`login`, what is done with a describe in `fetch`. Messages name variables and hosts, never a secret or a token.
+How a call is made is in `connection` and `transport`, what is asked in one call in `composite`, what is done with a
+describe in `fetch`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
-from xml.parsers.expat import ExpatError
+from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.salesforce.login import choose_flow, presentable, secrets_of
+from monarch_dagster.salesforce.budget import Budget, percent_of
+from monarch_dagster.salesforce.composite import Answered, Batch, alone, batches, body_for, read_answer, split
+from monarch_dagster.salesforce.connection import LIMIT_EXCEEDED, CallError, Connection, error_text, wrong
+from monarch_dagster.salesforce.login import choose_login
+from monarch_dagster.salesforce.transport import THREADS, Patience, open_session
+from monarch_dagster.salesforce.workers import Workers
+
+log = logging.getLogger(__name__)
 
 # The newest version whose SOAP login still answers; object_meta.json pins what was used first.
 DEFAULT_API_VERSION = "64.0"
-TIMEOUT_SECONDS = (10, 120)
-RETRIED_STATUSES = frozenset({406, 420, 429, 500, 502, 503, 504})
-# Three more tries within about three seconds; one, where the org took the request and then broke off or kept silent.
-RETRIES = Retry(
-    total=3,
-    read=1,
-    backoff_factor=0.5,
-    backoff_jitter=0.3,
-    status_forcelist=RETRIED_STATUSES,
-    # Every call that a fetch makes reads, or logs in; each may be repeated.
-    allowed_methods=None,
-    raise_on_status=False,
-    # It may name an hour; urllib3 would sleep through it.
-    respect_retry_after_header=False,
-)
-# Composite resource, REST API Developer Guide: at most 25 subrequests a call, and the call counts once.
-COMPOSITE_SIZE = 25
+PATIENCE = Patience()
 
 _ORG_ID = re.compile(r"[A-Za-z0-9]{18}")
-# What simple-salesforce stumbles over where an answer has another shape than it takes for granted.
-_ODD_ANSWER = (ValueError, TypeError, LookupError, AttributeError, RecursionError, ExpatError)
-
-T = TypeVar("T")
+_SHORT_OF_CALLS = frozenset({406, 420, 429})
 
 
 @dataclass(frozen=True)
 class Described:
-    """The answer for one object: its describe, or the reason why the org gave none ("" for none)."""
+    """The answer for one object: its describe, that it is unchanged, or the reason why the org gave none."""
 
     name: str
     body: Mapping[str, Any] | None
     reason: str = ""
+    unchanged: bool = False
+    """There is no body, since nothing changed after the date that was asked with."""
 
-
-class OrgAdapter(HTTPAdapter):
-    """Sends every request with a timeout and retries, and to another origin where `base_url` gives one.
-
-    simple-salesforce speaks https to hosts that it derives from a login's answer and passes no timeout; the adapter
-    mounted on https:// is the one place that all its requests go through.
-    """
-
-    def __init__(self, base_url: str, retries: Retry) -> None:
-        """Take the origin that stands in for every host, such as `http://127.0.0.1:8091`; "" leaves the hosts alone."""
-        super().__init__(max_retries=retries)
-        self.origin = urlsplit(base_url) if base_url else None
-
-    def send(  # type: ignore[override]
-        self, request: requests.PreparedRequest, timeout: Any = None, **options: Any
-    ) -> requests.Response:
-        """Send one request; see `requests.adapters.HTTPAdapter.send`."""
-        if self.origin is not None:
-            path = urlsplit(str(request.url))
-            request.url = urlunsplit((self.origin.scheme, self.origin.netloc, path.path, path.query, ""))
-        return super().send(request, timeout=timeout or TIMEOUT_SECONDS, **options)
-
-
-def _keep_token(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
+    last_modified: str = ""
+    """What to ask with the next time; "" where only a whole answer is to be trusted."""
 
 
 class SalesforceOrg:
     """One org, logged in."""
 
-    def __init__(self, variables: Mapping[str, str], *, api_version: str, retries: Retry = RETRIES) -> None:
+    def __init__(self, variables: Mapping[str, str], *, api_version: str, patience: Patience = PATIENCE) -> None:
         """Log in with the `SALESFORCE_*` variables that are set. Raises `MonarchError` where that fails."""
-        from simple_salesforce.api import Salesforce
-
-        self._flow, arguments = choose_flow(variables)
-        self._secrets = secrets_of(variables)
-        self._salesforce: Any = None
+        login = choose_login(variables)
         self.api_version = api_version
-        base_url = variables.get("SALESFORCE_BASE_URL", "")
-        session = requests.Session()
-        session.trust_env = not base_url  # a proxy of the environment does not lead to the loopback interface
-        session.auth = _keep_token  # or an entry for the host in ~/.netrc would take the token's place
-        session.adapters.clear()  # no redirect leads to plain http, or around the timeout
-        session.mount("https://", OrgAdapter(base_url, retries))
-        # A SOAP fault, such as a wrong password, comes with status 500; asking again would lock the user out.
-        soap = f"https://{arguments.get('domain', 'login')}.salesforce.com/services/Soap/"
-        session.mount(soap, OrgAdapter(base_url, retries.new(status_forcelist=RETRIED_STATUSES - {500})))
-        # Without a hook, JSON objects become plain dicts: quicker, and a fetch uses nothing else.
-        options: dict[str, Any] = {"session": session, "version": api_version, "object_pairs_hook": None} | arguments
-        self._salesforce = self._call(lambda: Salesforce(**options), f"Login by {self._flow}")
+        self.user = login.user
+        """Stands for who is logged in, without naming anybody."""
+
+        self.budget = Budget(percent_of(variables))
+        self._patience = patience
+        self._stopped = threading.Event()
+        session = open_session(variables.get("SALESFORCE_BASE_URL", ""), patience, self.budget, self._stopped)
+        self._connection = Connection(login, session, api_version=api_version)
 
     def org_id(self) -> str:
         """Return the org's 18-character id."""
         what = "the query for the organization's id"
-        answer = self._get("query", params={"q": "SELECT Id FROM Organization"})
+        answer = self._connection.get("query", params={"q": "SELECT Id FROM Organization"})
         try:
             found = answer["records"][0]["Id"]
         except (KeyError, IndexError, TypeError):
             found = None
         if not isinstance(found, str) or not _ORG_ID.fullmatch(found):
-            raise _wrong(what, "one record with an Id of 18 characters")
+            raise wrong(what, "one record with an Id of 18 characters")
         return found
 
     def describe_global(self) -> list[Mapping[str, Any]]:
         """Return describeGlobal's entry for each object that the user may see."""
-        answer = self._get("sobjects")
+        answer = self._connection.get("sobjects")
         entries = answer.get("sobjects") if isinstance(answer, dict) else None
         if not isinstance(entries, list) or not all(
             isinstance(e, dict) and isinstance(e.get("name"), str) for e in entries
         ):
-            raise _wrong("describeGlobal", "a list of objects with names")
+            raise wrong("describeGlobal", "a list of objects with names")
         return entries
 
-    def describe(self, names: Sequence[str]) -> Iterator[Described]:
-        """Give each object's describe, 25 a call, in the order of `names`."""
-        for start in range(0, len(names), COMPOSITE_SIZE):
-            yield from self._describe_batch(names[start : start + COMPOSITE_SIZE])
-
-    def _describe_batch(self, names: Sequence[str]) -> Iterator[Described]:
-        root = f"/services/data/v{self.api_version}/sobjects"
-        requested = [
-            {"method": "GET", "url": f"{root}/{name}/describe", "referenceId": f"r{number}"}
-            for number, name in enumerate(names)
-        ]
-        answer = self._get("composite", method="POST", json={"compositeRequest": requested})
+    def read_limits(self) -> None:
+        """Have the budget know what is left of the day's calls; where the user may not ask, answers' headers tell."""
         try:
-            found = {
-                item["referenceId"]: (item.get("httpStatusCode"), item["body"]) for item in answer["compositeResponse"]
-            }
-            answers = [found[item["referenceId"]] for item in requested]
-        except (KeyError, TypeError, AttributeError):
-            raise _wrong("a composite call", "an answer to each subrequest") from None
-        for name, (status, body) in zip(names, answers, strict=True):
-            if status == requests.codes.ok and isinstance(body, dict):
-                yield Described(name, body)
+            answer = self._connection.get("limits")
+        except CallError as error:
+            if error.status not in (400, 403, 404) or LIMIT_EXCEEDED in error.message:
+                raise
+            log.info("The user may not see the org's limits; its answers tell how many calls are used.")
+            return
+        try:
+            most, left = answer["DailyApiRequests"]["Max"], answer["DailyApiRequests"]["Remaining"]
+            self.budget.set_usage(int(most) - int(left), int(most))
+        except (KeyError, TypeError, ValueError):
+            log.info("The org does not say how many API calls it allows.")
+
+    def describe(self, names: Sequence[str], since: Mapping[str, str] | None = None) -> Iterator[Described]:
+        """Give each object's describe as it comes, 25 a call, several calls at a time.
+
+        An object that `since` has a date for (`Described.last_modified` of an earlier call) may come as unchanged.
+        Objects that fail, or hold up their batch, are asked for again, in smaller batches and alone at last. Raises
+        `MonarchError` when one still fails then; an object that the org refuses (4xx) is given with the reason. When it
+        is left before its end, by an error too, the login is of no more use: no thread goes on asking.
+        """
+        waiting = deque(batches(names))
+        self.budget.require(len(waiting), f"Describing {len(names):,} objects")
+        until = time.monotonic() + self._patience.fetch_seconds
+        known = since or {}
+        workers: Workers[Batch, requests.Response] = Workers(lambda batch: self._ask(batch, known), THREADS)
+        with workers:
+            try:
+                while waiting or workers.busy:
+                    while waiting and workers.free:
+                        workers.give(waiting.popleft())
+                    try:
+                        batch, outcome = workers.take(until - time.monotonic())
+                    except TimeoutError:
+                        raise self._too_long() from None
+                    answers, again = self._sort(batch, outcome, known)
+                    del outcome  # which may hold megabytes
+                    waiting.extendleft(again)  # first, so that an org that fails altogether is given up soon
+                    while waiting and workers.free:  # before the caller takes its time with the answers
+                        workers.give(waiting.popleft())
+                    while answers:
+                        yield answers.popleft()
+            except BaseException:
+                self._stopped.set()
+                raise
+
+    def _ask(self, batch: Batch, since: Mapping[str, str]) -> requests.Response:
+        patience = self._patience
+        single = len(batch.names) == 1
+        if batch.failed_alone:
+            self._stopped.wait(patience.pause_seconds * 2**batch.failed_alone)
+        return self._connection.call(
+            "POST",
+            "composite",
+            json=body_for(batch.names, since, self.api_version),
+            timeout=(patience.connect_seconds, patience.read_seconds if single else patience.batch_seconds),
+        )
+
+    def _sort(
+        self, batch: Batch, outcome: requests.Response | BaseException, since: Mapping[str, str]
+    ) -> tuple[deque[Described], list[Batch]]:
+        """Return the describes that came of a batch, and what is to be asked for again."""
+        try:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            answered = read_answer(outcome.content, batch.names, since, outcome.headers.get("Date", ""))
+        except CallError as error:
+            again = split(batch) if error.passing else []
+            if not again:
+                several = len(batch.names) > 1 or not error.passing
+                raise error if several else self._undescribed(batch.names[0], error) from None
+            log.info("%d objects did not come in one call; asking for them again: %s", len(batch.names), error.message)
+            return deque(), again
+        found, again = deque[Described](), list[Batch]()
+        for item in answered:
+            described = self._described(item)
+            if described is not None:
+                found.append(described)
                 continue
-            reason = f"HTTP {status}: {self._presentable(_error_text(body))}"
-            if not isinstance(status, int) or not 400 <= status < 500:
-                raise MonarchError(
-                    f"Salesforce could not describe {name}: {reason}. Nothing was changed.",
-                    remedy="Fetch again later; if it stays, ask Salesforce's support with that message.",
-                )
-            yield Described(name, None, reason)
+            retried = split(batch) if len(batch.names) == 1 else alone([item.name])
+            if not retried:
+                raise self._undescribed(item.name, self._reason(item))
+            again += retried
+        return found, again
 
-    def _get(self, path: str, *, method: str = "GET", **options: Any) -> Any:
-        return self._call(lambda: self._salesforce.restful(path, method=method, **options), f"{method} {path}")
+    def _described(self, item: Answered) -> Described | None:
+        """Return what an answer says of its object, None where it is to be asked for again."""
+        status, body = item.status, item.body
+        if status == requests.codes.ok and isinstance(body, dict):
+            return Described(item.name, body, last_modified=item.last_modified)
+        if item.conditional:
+            return Described(item.name, None, unchanged=True, last_modified=item.last_modified)
+        if isinstance(status, int) and 400 <= status < 500 and status not in _SHORT_OF_CALLS:
+            reason = self._reason(item)
+            if LIMIT_EXCEEDED in reason:
+                raise self._connection.limit_exceeded(reason)
+            if status != requests.codes.unauthorized:
+                return Described(item.name, None, reason)
+        return None
 
-    def _call(self, action: Callable[[], T], what: str) -> T:
-        from simple_salesforce.exceptions import SalesforceAuthenticationFailed, SalesforceError
+    def _reason(self, item: Answered) -> str:
+        return f"HTTP {item.status}: {self._connection.presentable(error_text(item.body))}"
 
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what simple-salesforce warns of comes as an error too
-                return action()
-        except SalesforceAuthenticationFailed as error:
-            # A code that is no text is a status, and the message a whole body, which may hold a token.
-            if not isinstance(error.code, str):
-                status = f" (HTTP {error.code})" if isinstance(error.code, int) else ""
-                raise _wrong(what, f"a session or a reason{status}") from None
-            raise MonarchError(
-                f"{what} was refused by Salesforce: {self._presentable(f'{error.code}: {error.auth_message}')}. "
-                "Nothing was changed.",
-                remedy="Check the variables of that login; `monarch fetch` uses the first login that is complete.",
-            ) from None
-        except SalesforceError as error:
-            raise self._failed(what, error.status, error.content) from None
-        except requests.exceptions.JSONDecodeError:
-            raise _wrong(what, "JSON") from None
-        except requests.RequestException as error:
-            host = urlsplit(str(error.request.url)).netloc if error.request is not None else "Salesforce"
-            raise MonarchError(
-                f"{what}: {host} could not be reached, or broke off: {type(error).__name__}. Nothing was changed.",
-                remedy="Check the network, SALESFORCE_DOMAIN or SALESFORCE_INSTANCE_URL, and SALESFORCE_BASE_URL.",
-            ) from None
-        except _ODD_ANSWER:
-            raise _wrong(what, "what Salesforce's documentation says") from None
+    def _undescribed(self, name: str, reason: str | CallError) -> MonarchError:
+        if isinstance(reason, CallError):
+            return CallError(f"{name} could not be described. {reason.message}", remedy=reason.remedy)
+        return MonarchError(
+            f"Salesforce could not describe {name}: {reason}. Nothing was changed.",
+            remedy="Fetch again later; if it stays, ask Salesforce's support with that message.",
+        )
 
-    def _failed(self, what: str, status: int, content: Any) -> MonarchError:
-        remedy = "Read Salesforce's message; where it is a passing fault, fetch again later."
-        if status == requests.codes.unauthorized:
-            remedy = f"The session by {self._flow} is not accepted (any more): check the variables of that login."
-        reason = self._presentable(_error_text(content))
-        return MonarchError(f"{what} failed: HTTP {status}: {reason}. Nothing was changed.", remedy=remedy)
-
-    def _presentable(self, text: str) -> str:
-        token = getattr(self._salesforce, "session_id", "")
-        return presentable(text, [*self._secrets, *([token] if token else [])])
-
-
-def _wrong(what: str, expected: str) -> MonarchError:
-    return MonarchError(
-        f"Salesforce's answer to {what} is not what it should be: expected {expected}. Nothing was changed.",
-        remedy="Often a proxy or a maintenance page answers in Salesforce's place: open the org in a browser.",
-    )
-
-
-def _error_text(body: Any) -> str:
-    """Return the code and message that an error answer holds, the whole where it holds none."""
-    if isinstance(body, list) and body and isinstance(body[0], dict):
-        return f"{body[0].get('errorCode', '')} {body[0].get('message', '')}"
-    return str(body)
+    def _too_long(self) -> MonarchError:
+        minutes = self._patience.fetch_seconds / 60
+        return MonarchError(
+            f"The org did not describe all objects within {minutes:g} minutes. Nothing was changed.",
+            remedy='Fetch again when it is faster, or fewer objects (`--object`, "selection" in object_meta.json).',
+        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,27 +17,29 @@ from urllib.parse import urlsplit
 import pytest
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.salesforce.client import RETRIES, SalesforceOrg
+from monarch_dagster.salesforce.client import PATIENCE, SalesforceOrg
 from monarch_dagster.salesforce.fetch import FetchResult, fetch_object_meta
 from monarch_dagster.salesforce.merge import MergeResult
 from monarch_dagster.salesforce.object_meta import ObjectMeta, Selection, read_object_meta, write_object_meta
 from monarch_dagster.salesforce.sample_org.running import RunningOrg
+from monarch_dagster.salesforce.transport import Patience
 
 ORG_ID = "00D000000000001AAA"
 TOKEN = "00D000000000001!a.token.that.nobody.may.see"
 # As many tries as in earnest, without the pauses between them.
-WITHOUT_PAUSES = RETRIES.new(backoff_factor=0, backoff_jitter=0)
+WITHOUT_PAUSES = replace(PATIENCE, pause_seconds=0)
 ID = {"name": "Id", "type": "id", "length": 18, "label": "Record ID"}
 
 
 @dataclass
 class Reply:
-    """One answer; `cut` breaks the connection off after that many bytes of the body."""
+    """One answer; `cut` breaks off after that many bytes of the body, `drip` waits so long after each byte."""
 
     status: int = 200
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
+    drip: float = 0
 
 
 HTML = Reply(200, b"<!DOCTYPE html><html><head><title>Down for maintenance</title></head></html>")
@@ -52,7 +56,23 @@ class ScriptedOrg:
         self.replies: dict[str, Reply | list[Reply]] = {}
         self.before: Callable[[str], None] = lambda path: None
         self.org_id = ORG_ID
+        self.limits: Any = {"DailyApiRequests": {"Max": 100_000, "Remaining": 99_999}}
+        self.modified: dict[str, str] = {}
+        """Per object the date of its describe's last change; one that a client knows is answered 304."""
+
         self.seen: list[str] = []
+        self.asked: list[tuple[str, ...]] = []
+        """The objects of each composite call."""
+
+        self.sent: list[str] = []
+        """The objects whose describes were sent."""
+
+        self.connections: set[Any] = set()
+        self.headers: list[Mapping[str, str]] = []
+        self.keep_alive = False
+        self.token = threading.local()
+        """Its `bearer` is the Authorization of the request that this thread answers."""
+
         self.url = ""
 
     @property
@@ -64,18 +84,20 @@ class ScriptedOrg:
             "SALESFORCE_SESSION_ID": TOKEN,
         }
 
-    def login(self, api_version: str = "64.0", **variables: str) -> SalesforceOrg:
+    def login(self, api_version: str = "64.0", patience: Patience = WITHOUT_PAUSES, **variables: str) -> SalesforceOrg:
         """Log in, by session id or with what is given."""
         given = {"SALESFORCE_BASE_URL": self.url, **variables} if variables else self.variables
-        return SalesforceOrg(given, api_version=api_version, retries=WITHOUT_PAUSES)
+        return SalesforceOrg(given, api_version=api_version, patience=patience)
 
-    def fetch(self, path: Path, *objects: str) -> FetchResult:
+    def fetch(self, path: Path, *objects: str, home: Path | None = None) -> FetchResult:
         """Fetch into the file."""
-        return fetch_object_meta(path, self.login(), objects=objects)
+        return fetch_object_meta(path, self.login(), objects=objects, home=home)
 
     def reply(self, path: str, body: bytes) -> Reply:
         """Return what the test decided for the path, else the right answer."""
         self.seen.append(path)
+        if path.endswith("composite"):
+            self.asked.append(tuple(each["url"].split("/")[-2] for each in json.loads(body)["compositeRequest"]))
         self.before(path)
         for part, decided in self.replies.items():
             if part in path:
@@ -84,6 +106,8 @@ class ScriptedOrg:
             return Reply(body={"access_token": TOKEN, "instance_url": "https://example.my.salesforce.com"})
         if "query" in path:
             return Reply(body={"totalSize": 1, "done": True, "records": [{"Id": self.org_id}]})
+        if path.endswith("limits"):
+            return Reply(body=self.limits)
         if path.endswith("composite"):
             return Reply(
                 body={"compositeResponse": [self._describe(each) for each in json.loads(body)["compositeRequest"]]}
@@ -93,10 +117,16 @@ class ScriptedOrg:
     def _overview(self, name: str) -> dict[str, Any]:
         return {"name": name, "queryable": True, "retrieveable": True} | self.overviews.get(name, {})
 
-    def _describe(self, request: Mapping[str, str]) -> dict[str, Any]:
+    def _describe(self, request: Mapping[str, Any]) -> dict[str, Any]:
         name = request["url"].split("/")[-2]
-        status, body = self.subrequests.get(name, (200, self.describes.get(name)))
-        return {"httpStatusCode": status, "body": body, "httpHeaders": {}, "referenceId": request["referenceId"]}
+        date = self.modified.get(name, "")
+        headers = {"Last-Modified": date} if date else {}
+        if date and request.get("httpHeaders", {}).get("If-Modified-Since") == date:
+            status, body = 304, None
+        else:
+            status, body = self.subrequests.get(name, (200, self.describes.get(name)))
+            self.sent.append(name)
+        return {"httpStatusCode": status, "body": body, "httpHeaders": headers, "referenceId": request["referenceId"]}
 
 
 @contextmanager
@@ -107,23 +137,35 @@ def scripted(describes: Mapping[str, Any]) -> Iterator[ScriptedOrg]:
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            org.connections.add(self.client_address)
+            org.headers.append(dict(self.headers))
+            org.token.bearer = self.headers.get("Authorization", "")
             decided = org.reply(urlsplit(self.path).path, body)
             sent = decided.body if isinstance(decided.body, bytes) else json.dumps(decided.body).encode()
-            self.close_connection = True
+            self.close_connection = not org.keep_alive or decided.cut is not None
+            self.protocol_version = "HTTP/1.1" if org.keep_alive else "HTTP/1.0"
             if decided.cut == 0:
                 return
-            self.send_response(decided.status)
-            for name, value in {"Content-Length": str(len(sent)), **decided.headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(sent[: decided.cut])
+            with contextlib.suppress(OSError):  # the client went away
+                self.send_response(decided.status)
+                for name, value in {"Content-Length": str(len(sent)), **decided.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                while decided.drip and sent:
+                    self.wfile.write(sent[:1])
+                    sent = sent[1:]
+                    time.sleep(decided.drip)
+                self.wfile.write(sent[: decided.cut])
 
         do_GET = do_POST = _answer  # noqa: N815 - http.server's own names
 
         def log_message(self, *_: Any) -> None:
             """Keep the tests' output clean."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64  # of five, more connections at a time wait a second for their second try
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     org.url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -148,7 +190,7 @@ def text(name: str, length: int = 80, **keys: Any) -> dict[str, Any]:
 def log_in(org: RunningOrg, **variables: str) -> SalesforceOrg:
     """Log in to a sample org with what is given, by client credentials where nothing is."""
     given = {"SALESFORCE_BASE_URL": org.url, **variables} if variables else org.environment
-    return SalesforceOrg(given, api_version="64.0", retries=WITHOUT_PAUSES)
+    return SalesforceOrg(given, api_version="64.0", patience=WITHOUT_PAUSES)
 
 
 def read(path: Path) -> ObjectMeta:
@@ -184,5 +226,8 @@ def refused(path: Path, action: Callable[[], object]) -> MonarchError:
 
 
 def reports(result: MergeResult) -> dict[str, tuple[str, ...]]:
-    """Return what a merge reports, without the kinds that are empty."""
-    return {kind: names for kind, names in vars(result).items() if kind != "meta" and names}
+    """Return the names that a merge reports by kind of change, without the kinds that are empty."""
+    found: dict[str, tuple[str, ...]] = {}
+    for change in result.changes:
+        found[change.kind] = (*found.get(change.kind, ()), change.name)
+    return found

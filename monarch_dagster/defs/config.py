@@ -9,11 +9,19 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
+from monarch_dagster.salesforce.guards import MAX_MISSING_PERCENT
+
 # As `migrations.environment` has it; importing that here would load SQLAlchemy with the code location.
 LOCK_TIMEOUT_SECONDS = 5
 
 _FETCH = "Fetch object_meta.json from the Salesforce org. Off: use the file as it is."
-_OBJECTS = "API names of the objects to fetch; empty: all that the selection in object_meta.json takes."
+_OTHER_ORG = "Take the metadata of another org than the one that the file is of, such as a sandbox with a new id."
+_LOWER_VERSION = "Fetch with a lower API version than the file was fetched with, which may show less."
+_MAX_MISSING = (
+    "Share of the known fields (percent) that may be missing at once; more stops the fetch, since the user has most "
+    "likely lost permissions. 100 takes any share but all."
+)
+_OBJECTS = "Objects to fetch: names or patterns (npsp__*); empty: all that the selection in object_meta.json takes."
 _GENERATE = "Generate migrations for what changed in the schema files. Off: use the revisions that exist."
 _MESSAGE = "Message of the revision; it also ends in the file's name."
 _DRY_GENERATE = "Show and prove the revision, but write no file."
@@ -31,6 +39,9 @@ class ObjectMetaConfig(dg.Config):
 
     fetch: bool = Field(default=True, description=_FETCH)
     objects: list[str] = Field(default=[], description=_OBJECTS)
+    other_org: bool = Field(default=False, description=_OTHER_ORG)
+    lower_api_version: bool = Field(default=False, description=_LOWER_VERSION)
+    max_missing_percent: int = Field(default=MAX_MISSING_PERCENT, ge=0, le=100, description=_MAX_MISSING)
 
 
 class RevisionFilesConfig(dg.Config):
@@ -67,6 +78,9 @@ class FetchConfig(dg.Config):
     """Config of `fetch_object_meta`."""
 
     objects: list[str] = Field(default=[], description=_OBJECTS)
+    other_org: bool = Field(default=False, description=_OTHER_ORG)
+    lower_api_version: bool = Field(default=False, description=_LOWER_VERSION)
+    max_missing_percent: int = Field(default=MAX_MISSING_PERCENT, ge=0, le=100, description=_MAX_MISSING)
 
 
 class GenerateConfig(dg.Config):
@@ -114,7 +128,15 @@ def setup_mapping(config: SetupConfig) -> dict[str, Any]:
 @dg.config_mapping
 def fetch_mapping(config: FetchConfig) -> dict[str, Any]:
     """Map onto `object_meta`."""
-    return _ops(object_meta={"fetch": True, "objects": list(config.objects)})
+    return _ops(
+        object_meta={
+            "fetch": True,
+            "objects": list(config.objects),
+            "other_org": config.other_org,
+            "lower_api_version": config.lower_api_version,
+            "max_missing_percent": config.max_missing_percent,
+        }
+    )
 
 
 @dg.config_mapping

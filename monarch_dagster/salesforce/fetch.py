@@ -9,108 +9,62 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.salesforce.client import DEFAULT_API_VERSION, Described, SalesforceOrg
+from monarch_dagster.salesforce.cache import DescribeCache
+from monarch_dagster.salesforce.client import DEFAULT_API_VERSION, SalesforceOrg
+from monarch_dagster.salesforce.describes import is_selected, select_objects
+from monarch_dagster.salesforce.guards import Guards, check_missing, check_org, check_version, find_lost
+from monarch_dagster.salesforce.kept_types import TightChoice, tight_choices
 from monarch_dagster.salesforce.merge import MergeResult, merge_fetch
-from monarch_dagster.salesforce.object_meta import (
-    API_NAME,
-    Field,
-    Object,
-    ObjectMeta,
-    Selection,
-    read_object_meta,
-    write_object_meta,
-)
+from monarch_dagster.salesforce.object_meta import ObjectMeta, Selection, digest, read_object_meta, write_object_meta
+from monarch_dagster.salesforce.reading import read_objects
 
 log = logging.getLogger(__name__)
 
-FIELD_KEYS = frozenset(Field.model_fields) - {"missing", "choices"}
+SHOWN_WARNINGS = 20
+SAFE = Guards()
 _VERSION = re.compile(r"[0-9]{2,3}\.0")
 
 
 @dataclass(frozen=True)
 class FetchResult:
-    """What a fetch did: the merge, the objects left out with the reason, and whether the file's bytes changed."""
+    """What a fetch did: the merge, the objects left out with the reason, and whether the file's bytes changed.
+
+    `namespaces` are those of which nothing is shown any more, `tight` the choices that what was read outgrew.
+    """
 
     merge: MergeResult
     left_out: Mapping[str, str]
     written: bool
     described: int = field(default=0)
+    namespaces: tuple[str, ...] = ()
+    tight: tuple[TightChoice, ...] = ()
+    calls: int = 0
+    """Calls to the Salesforce API, of those that the org allows in a day."""
+
+    unchanged: int = 0
+    """Objects of which the org said that nothing changed; they are among the `described`."""
+
+    unaffected: int = 0
+    """Objects that changed in what bears on no schema, such as a picklist."""
 
 
-def select_objects(entries: Iterable[Mapping[str, Any]], selection: Selection) -> tuple[list[str], dict[str, str]]:
-    """Choose among describeGlobal's entries; return the names to describe, sorted, and why others are left out.
+def fetch_object_meta(
+    path: Path, org: SalesforceOrg, *, objects: Sequence[str] = (), guards: Guards = SAFE, home: Path | None = None
+) -> FetchResult:
+    """Describe the selected objects of `org`, or just `objects`, and fold them into the file at `path`.
 
-    By flags, since lists of names age: an object is mirrored when it can be queried and retrieved and is not
-    deprecated. Raises `MonarchError` for a name that is no API name, or stands twice.
+    With `home`, Monarch's home folder, only what changed since an earlier fetch is sent again. Raises `MonarchError`,
+    leaving the file as it is, when the org, its answers or the file are not as expected, and for what `guards` do not
+    allow.
     """
-    chosen: list[str] = []
-    seen: set[str] = set()
-    left_out: dict[str, str] = {}
-    for entry in entries:
-        name = str(entry["name"])
-        if not is_selected(name, selection):
-            continue
-        if not API_NAME.fullmatch(name) or name.lower() in seen:
-            reason = "stands twice" if API_NAME.fullmatch(name) else "is not an API name"
-            raise MonarchError(
-                f"The org lists an object {name[:80]!r}, which {reason}. Nothing was changed.",
-                remedy='Exclude it ("selection" → "exclude" in object_meta.json) or report it.',
-            )
-        seen.add(name.lower())
-        if reason := _unfit(entry):
-            left_out[name] = reason
-        else:
-            chosen.append(name)
-    return sorted(chosen), left_out
-
-
-def is_selected(name: str, selection: Selection) -> bool:
-    """Say whether the patterns take the object of that name."""
-    return _matches(name, selection.include) and not _matches(name, selection.exclude)
-
-
-def project(describe: Mapping[str, Any], name: str) -> Object | None:
-    """Reduce a describe of object `name` to what bears on the schema; None for an object without an `Id`.
-
-    Raises `MonarchError` when it is not the describe of that object, or holds what no describe holds.
-    """
-    fields = describe.get("fields")
-    if not isinstance(fields, list) or not all(isinstance(item, dict) for item in fields):
-        raise _bad_describe(name, "it has no list of fields")
-    if describe.get("name") != name:
-        raise _bad_describe(name, f"it is the describe of {str(describe.get('name'))[:80]!r}")
-    if not any(item.get("name") == "Id" for item in fields):
-        return None
-    try:
-        return Object(
-            label=describe.get("label") or "",
-            custom=describe.get("custom") or False,
-            customSetting=describe.get("customSetting") or False,
-            fields=tuple(sorted((_project_field(item, name) for item in fields), key=lambda item: item.name)),
-        )
-    except ValidationError as error:
-        raise _bad_describe(name, _first_reason(error)) from None
-
-
-def fetch_object_meta(path: Path, org: SalesforceOrg, *, objects: Sequence[str] = ()) -> FetchResult:
-    """Describe the selected objects of `org` (or just `objects`) and fold them into the file at `path`.
-
-    Raises `MonarchError`, leaving the file as it is, when the org, its answers or the file are not as expected.
-    """
+    before = digest(path)
     stored = read_object_meta(path) or ObjectMeta()
+    org.read_limits()
     org_id = org.org_id()
-    if stored.org_id and stored.org_id != org_id:
-        raise MonarchError(
-            f"{path} holds the metadata of org {stored.org_id}, but the login leads to org {org_id}.",
-            remedy="Check the SALESFORCE_* variables; for another org use another MONARCH_SCHEMA_DIR.",
-        )
+    check_org(str(path), stored, org_id, guards)
     selection = stored.selection
     chosen, left_out = select_objects(org.describe_global(), selection)
     names = _narrow(chosen, left_out, objects)
@@ -121,37 +75,51 @@ def fetch_object_meta(path: Path, org: SalesforceOrg, *, objects: Sequence[str] 
         )
     if objects:
         left_out = {}
-    fetched: dict[str, Object] = {}
-    unread: set[str] = set()
-    for done, described in enumerate(org.describe(names), 1):
-        item = _read(described, left_out, unread)
-        if item is not None:
-            fetched[described.name] = item
-        if done % 25 == 0 or done == len(names):
-            log.info(
-                "Described %d of %d objects",
-                done,
-                len(names),
-                extra={"progress": (done, len(names)), "task": "Describing objects"},
-            )
+    cache = DescribeCache.open(home, org_id=org_id, api_version=org.api_version, user=org.user)
+    reading = read_objects(org, names, stored.objects, cache)
+    fetched, unread = reading.objects, reading.unread
+    left_out |= reading.left_out
     if not fetched:
         raise MonarchError(
             f"None of {len(names)} objects could be read; the first: {names[0]} {left_out[names[0]]}.",
             remedy="Check the permissions of the Salesforce user; nothing was changed.",
         )
-    # Read again: describing takes its time, and a person may have edited the file meanwhile.
-    stored = read_object_meta(path) or ObjectMeta(selection=selection)
-    expected = names if objects else [name for name in stored.objects if is_selected(name, selection)]
-    merge = merge_fetch(stored, fetched, set(expected) - unread, api_version=org.api_version, org_id=org_id)
-    return FetchResult(merge, left_out, write_object_meta(path, merge.meta), len(fetched))
+    if digest(path) != before:  # describing takes its time, and a person edited the file meanwhile
+        stored = read_object_meta(path) or ObjectMeta(selection=selection)
+        check_org(str(path), stored, org_id, guards)
+    asked = names if objects else [name for name in stored.objects if is_selected(name, selection)]
+    expected = {name.lower() for name in asked} - {name.lower() for name in unread}
+    merge = merge_fetch(stored, fetched, expected, api_version=org.api_version, org_id=org_id)
+    lost = find_lost(stored, merge.meta, expected)
+    check_missing(lost, guards)
+    tight = tuple(item for item in tight_choices(merge.meta) if item.object in fetched)
+    for outgrown in tight[:SHOWN_WARNINGS]:
+        log.warning("%s", outgrown)
+    written = write_object_meta(path, merge.meta)
+    cache.save()
+    counts = {"calls": org.budget.spent, "unchanged": reading.unchanged, "unaffected": reading.unaffected}
+    return FetchResult(merge, left_out, written, len(fetched), lost.namespaces(), tight, **counts)
 
 
-def fetch_from(variables: Mapping[str, str], path: Path, *, objects: Sequence[str] = ()) -> FetchResult:
+def fetch_from(
+    variables: Mapping[str, str],
+    path: Path,
+    *,
+    objects: Sequence[str] = (),
+    guards: Guards = SAFE,
+    home: Path | None = None,
+) -> FetchResult:
     """Log in with the `SALESFORCE_*` variables that are set, and fetch into the file at `path`.
 
     The API version is the one that the file pins, until `SALESFORCE_API_VERSION` names a higher one. Raises
-    `MonarchError` as `fetch_object_meta` does, and for a lower version, which would show less.
+    `MonarchError` as `fetch_object_meta` does, and for a lower version that `guards` do not allow.
     """
+    api_version = _api_version(variables, path, objects, guards)
+    org = SalesforceOrg(variables, api_version=api_version)
+    return fetch_object_meta(path, org, objects=objects, guards=guards, home=home)
+
+
+def _api_version(variables: Mapping[str, str], path: Path, objects: Sequence[str], guards: Guards) -> str:
     stored = read_object_meta(path) or ObjectMeta()
     asked = variables.get("SALESFORCE_API_VERSION", "")
     if not _VERSION.fullmatch(asked or DEFAULT_API_VERSION):
@@ -165,74 +133,25 @@ def fetch_from(variables: Mapping[str, str], path: Path, *, objects: Sequence[st
             "may change every object.",
             remedy="Fetch all objects, or unset SALESFORCE_API_VERSION.",
         )
-    if asked and stored.api_version and float(asked) < float(stored.api_version):
-        raise MonarchError(
-            f"{path} was fetched with API version {stored.api_version}; SALESFORCE_API_VERSION asks for {asked}, which "
-            "would show less.",
-            remedy="Unset SALESFORCE_API_VERSION, or set it to that version or a higher one.",
-        )
-    org = SalesforceOrg(variables, api_version=asked or stored.api_version or DEFAULT_API_VERSION)
-    return fetch_object_meta(path, org, objects=objects)
-
-
-def _read(described: Described, left_out: dict[str, str], unread: set[str]) -> Object | None:
-    """Project one answer; note in `left_out` why there is no object, and in `unread` where the org gave no answer."""
-    if described.body is None:
-        left_out[described.name] = described.reason
-        unread.add(described.name)
-        log.warning("%s was not described: %s", described.name, described.reason)
-        return None
-    item = project(described.body, described.name)
-    if item is None:
-        left_out[described.name] = "has no Id field"
-    return item
+    if asked:
+        check_version(str(path), stored, asked, guards)
+    return asked or stored.api_version or DEFAULT_API_VERSION
 
 
 def _narrow(chosen: Sequence[str], left_out: Mapping[str, str], objects: Sequence[str]) -> list[str]:
+    """Return those of `chosen` that `objects`, names and shell patterns, take; all where that is empty."""
     if not objects:
         return list(chosen)
-    by_lower = {name.lower(): name for name in chosen}
-    unknown = [name for name in objects if name.lower() not in by_lower]
-    if unknown:
-        reasons = [f"{name} ({left_out.get(name, 'not shown by the org, or not selected')})" for name in unknown]
+    taken = {pattern: _taken(chosen, pattern) for pattern in objects}
+    if unknown := [pattern for pattern, names in taken.items() if not names]:
+        unfit = {pattern: next(iter(_taken(left_out, pattern)), "") for pattern in unknown}
+        reasons = [f"{item} ({left_out.get(unfit[item], 'not shown by the org, or not selected')})" for item in unknown]
         raise MonarchError(
             f"Not among the {len(chosen)} objects to fetch: {', '.join(reasons)}.",
             remedy='Check the name, "selection" in object_meta.json and the user\'s permissions; nothing was changed.',
         )
-    return sorted({by_lower[name.lower()] for name in objects})
+    return sorted({name for names in taken.values() for name in names})
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
-
-
-def _unfit(entry: Mapping[str, Any]) -> str:
-    if entry.get("deprecatedAndHidden"):
-        return "deprecated and hidden"
-    if not entry.get("queryable"):
-        return "cannot be queried"
-    return "" if entry.get("retrieveable") else "cannot be retrieved"
-
-
-def _project_field(item: Mapping[str, Any], object_name: str) -> Field:
-    try:
-        return Field.model_validate(
-            {key: item[key] for key in FIELD_KEYS if item.get(key)} | {"name": item.get("name")}
-        )
-    except ValidationError as error:
-        raise _bad_describe(object_name, f"field {str(item.get('name'))[:80]!r}: {_first_reason(error)}") from None
-
-
-def _first_reason(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    found = first["input"]
-    shown = f", found {str(found)[:80]!r}" if isinstance(found, str | int | float) else ""
-    return f"{place}: {first['msg']}{shown}" if place else first["msg"].removeprefix("Value error, ")
-
-
-def _bad_describe(name: str, reason: str) -> MonarchError:
-    return MonarchError(
-        f"The describe of {name} cannot be used: {reason}. Nothing was changed.",
-        remedy=f'Exclude it ("selection" → "exclude" in object_meta.json: "{name}") or report it.',
-    )
+def _taken(names: Iterable[str], pattern: str) -> list[str]:
+    return [name for name in names if is_selected(name, Selection(include=(pattern,)))]

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from monarch_dagster.salesforce.changes import Change, field_changes, in_order, object_changes
+from monarch_dagster.salesforce.kept_types import effective_type, kept_type
 from monarch_dagster.salesforce.object_meta import Field, Object, ObjectMeta
+from monarch_dagster.salesforce.type_mapping import has_column
 
 
 @dataclass(frozen=True)
 class MergeResult:
-    """The metadata after a fetch, and what the fetch changed in it; names are `Object` or `Object.Field`."""
+    """The metadata after a fetch, and what the fetch changed in it.
+
+    A new object's fields and a missing one's are not named one by one.
+    """
 
     meta: ObjectMeta
-    objects_added: tuple[str, ...] = ()
-    fields_added: tuple[str, ...] = ()
-    """Of objects that were known; a new object's fields come with it."""
-
-    fields_changed: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    """No longer shown; a missing object's fields are not named."""
-
-    returned: tuple[str, ...] = ()
-    relabelled: tuple[str, ...] = ()
-    """A label or an object's flag changed, which bears on no column."""
-
-
-@dataclass
-class _Changes:
-    objects_added: list[str] = field(default_factory=list)
-    fields_added: list[str] = field(default_factory=list)
-    fields_changed: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    returned: list[str] = field(default_factory=list)
-    relabelled: list[str] = field(default_factory=list)
+    changes: tuple[Change, ...] = ()
 
 
 def merge_fetch(
@@ -42,57 +28,77 @@ def merge_fetch(
     """Fold a fetch into the stored metadata; what the fetch lacks is kept and marked missing.
 
     `fetched` holds the objects that were read, `expected` the names of stored objects that this fetch would have shown
-    were they there; stored objects that are in neither stay as they are. A person's choices are kept. Upper and lower
-    case are one, as in Salesforce and in the table's name; the fetch's spelling is taken.
+    were they there; stored objects that are in neither stay as they are. A person's choices are kept. Where the org's
+    type would not hold the values of a column, its type is written down as a choice. Upper and lower case are one, as
+    in Salesforce and in the table's name; the fetch's spelling is taken.
     """
-    changes = _Changes()
+    changes: list[Change] = []
     objects = dict(stored.objects)
     spelled = {name.lower(): name for name in objects}
     for name, new in sorted(fetched.items()):
-        old = objects.pop(spelled.get(name.lower(), ""), None)
+        old_name = spelled.get(name.lower(), "")
+        old = objects.pop(old_name, None)
         if old is None:
-            changes.objects_added.append(name)
-        objects[name] = new if old is None else _merge_object(name, old, new, changes)
+            changes.append(Change("added", name, note=f"{len(new.fields)} fields"))
+            objects[name] = new
+        elif old_name == name and old == new:  # most, and nobody has decided anything about them
+            objects[name] = old
+        else:
+            changes += object_changes(old_name, name, old, new)
+            objects[name] = _merge_object(name, old, new, changes)
     seen = {name.lower() for name in fetched}
-    for wanted in {name.lower() for name in expected} - seen:
-        name = spelled.get(wanted, "")
-        if name and not objects[name].missing:
-            changes.missing.append(name)
-            objects[name] = objects[name].model_copy(update={"missing": True})
+    gone = [spelled[name] for name in {name.lower() for name in expected} - seen if name in spelled]
+    gone = [name for name in gone if not objects[name].missing]
+    for name in gone:
+        objects[name] = objects[name].model_copy(update={"missing": True})
+    for old_name, heir in _heirs_of(gone, {name: item.choices.renamed_from for name, item in objects.items()}):
+        changes.append(Change("renamed", heir, before=old_name, after=heir) if heir else Change("missing", old_name))
     # Made anew, not copied: a copy is not validated.
     meta = ObjectMeta.model_validate(
         {"$schema": stored.schema_, "selection": stored.selection, "objects": objects}
         | {"provider": stored.provider, "api_version": api_version, "org_id": org_id}
     )
-    return MergeResult(meta, **{kind: tuple(sorted(names)) for kind, names in vars(changes).items()})
+    return MergeResult(meta, in_order(changes))
 
 
-def _merge_object(name: str, old: Object, new: Object, changes: _Changes) -> Object:
-    if old.missing:
-        changes.returned.append(name)
-    if (old.label, old.custom, old.customSetting) != (new.label, new.custom, new.customSetting):
-        changes.relabelled.append(name)
+def _merge_object(name: str, old: Object, new: Object, changes: list[Change]) -> Object:
     left = {item.name.lower(): item for item in old.fields}
-    merged: list[Field] = []
-    for item in new.fields:
-        before = left.pop(item.name.lower(), None)
-        merged.append(item if before is None else item.model_copy(update={"choices": before.choices}))
+    pairs = [(left.pop(item.name.lower(), None), item) for item in new.fields]
+    gone = [item.name for item in left.values() if not item.missing]
+    had, has = _components(old.fields), _components((*new.fields, *left.values()))
+    kept = [_merge_field(item, item.model_copy(update={"missing": True}), had, has) for item in left.values()]
+    merged = [item if before is None else _merge_field(before, item, had, has) for before, item in pairs]
+    for (before, _), after in zip(pairs, merged, strict=True):
         if before is None:
-            changes.fields_added.append(f"{name}.{item.name}")
+            changes.append(Change("added", name, after.name, after=effective_type(after)))
         else:
-            _compare(f"{name}.{item.name}", before, merged[-1], changes)
-    for gone in left.values():
-        merged.append(gone.model_copy(update={"missing": True}))
-        if not gone.missing:
-            changes.missing.append(f"{name}.{gone.name}")
-    fields = tuple(sorted(merged, key=lambda item: item.name))
+            changes += field_changes(name, before, after)
+    fields = tuple(sorted((*merged, *kept), key=lambda item: item.name))
+    for old_name, heir in _heirs_of(gone, {item.name: item.choices.renamed_from for item in fields}):
+        changes.append(Change("renamed", name, heir, old_name, heir) if heir else Change("missing", name, old_name))
     return Object(**dict(new) | {"choices": old.choices, "fields": fields})
 
 
-def _compare(name: str, before: Field, after: Field, changes: _Changes) -> None:
-    if before.missing:
-        changes.returned.append(name)
-    if before.label != after.label:
-        changes.relabelled.append(name)
-    if before.model_copy(update={"missing": False, "label": after.label}) != after:
-        changes.fields_changed.append(name)
+def _merge_field(before: Field, item: Field, had: frozenset[str], has: frozenset[str]) -> Field:
+    """Return the field as it is now, with its choices, and with its column's type where that is to be kept."""
+    after = item.model_copy(update={"choices": before.choices})
+    kept = kept_type(before, after)
+    if not has_column(before, had):
+        return after
+    if not has_column(after, has):
+        # Its components are shown by now; without a choice the column would go.
+        kept = effective_type(before)
+    if not kept:
+        return after
+    return after.model_copy(update={"choices": before.choices.model_copy(update={"column_type": kept})})
+
+
+def _components(fields: Iterable[Field]) -> frozenset[str]:
+    return frozenset(item.compoundFieldName for item in fields if item.compoundFieldName)
+
+
+def _heirs_of(gone: Sequence[str], said: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Give each name that is gone with the one that a person said it has now, "" where nobody said so."""
+    found = {was.lower(): name for name, was in said.items() if was}
+    for name in gone:
+        yield name, found.get(name.lower(), "")

@@ -30,6 +30,7 @@ ApiName = Annotated[str, StringConstraints(pattern=f"^{API_NAME.pattern}$")]
 _HIDDEN = re.compile("[\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
 # Longer than any that Salesforce has; a file of labels stays one that people can read.
 Label = Annotated[str, StringConstraints(max_length=1000)]
+Text = Annotated[str, StringConstraints(max_length=20_000)]
 
 
 class _Model(BaseModel):
@@ -46,7 +47,13 @@ class FieldChoices(_Model):
     """What a person decided about a field; a fetch never changes it."""
 
     renamed_from: ApiName | Literal[""] = Key(default="", description="Its API name before: the column keeps its data.")
-    column_type: str = Key(default="", description="PostgreSQL type in place of the mapped one, such as numeric(18,2).")
+    column_type: str = Key(
+        default="",
+        description="PostgreSQL type in place of the mapped one, such as numeric(18,2). A fetch writes the old type "
+        "here where the org's would not hold the values; delete it to convert the column.",
+    )
+    index: bool | None = Key(default=None, description="Whether the column has an index; left out: Monarch's rule.")
+    foreign_key: bool = Key(default=False, description="Whether this lookup to one object has a foreign key.")
 
 
 class Field(_Model):
@@ -68,6 +75,8 @@ class Field(_Model):
     unique: bool = False
     caseSensitive: bool = False  # noqa: N815
     calculated: bool = Key(default=False, description="A formula: its value comes from other fields.")
+    calculatedFormula: Text = Key(default="", description="The formula, where the org shows it.")  # noqa: N815
+    relationshipName: ApiName | Literal[""] = ""  # noqa: N815
     missing: bool = Key(default=False, description="The last fetch did not show it; its column stays.")
     choices: FieldChoices = FieldChoices()
 
@@ -183,13 +192,18 @@ def render_object_meta(meta: ObjectMeta) -> bytes:
         described = item.model_dump(exclude={"fields"}, exclude_defaults=True)
         lines.append(f"    {_json(name)}: {{")
         lines += [f"      {_json(key)}: {_json(value)}," for key, value in described.items()]
-        fields = [_json(_compact(field)) for field in sorted(item.fields, key=lambda field: field.name)]
+        fields = [render_field(field) for field in sorted(item.fields, key=lambda field: field.name)]
         lines.append('      "fields": [')
         lines += [f"        {field}{',' if position < len(fields) else ''}" for position, field in enumerate(fields, 1)]
         lines += ["      ]", "    }" + ("," if number < len(objects) else "")]
     if objects:
         lines.append("  }")
     return ("\n".join([*lines, "}"]) + "\n").encode()
+
+
+def render_field(field: Field) -> str:
+    """Return a field's line in the file, without a comma at its end."""
+    return _json(_compact(field))
 
 
 def json_schema() -> bytes:

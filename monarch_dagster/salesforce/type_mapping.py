@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import types
+from sqlalchemy import Dialect, types
 from sqlalchemy.dialects import postgresql
 
 from monarch_dagster.errors import MonarchError
@@ -24,6 +24,7 @@ TEXT_TYPES = frozenset(
 )
 
 Type = types.TypeEngine[Any]
+_DIALECT: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def _text(length: int, longest: int = LONGEST_VARCHAR) -> Type:
@@ -69,9 +70,10 @@ def has_column(field: Field, components: Iterable[str]) -> bool:
     """Say whether a field has a column of its own; `components` are the compound names that fields of the object give.
 
     An address or location has none while its component fields stand in the same describe. `Name` is a string that is
-    composed of others, and keeps its column.
+    composed of others, and keeps its column, and so does a field whose type was chosen.
     """
-    return field.type not in COMPOUND_TYPES or field.name not in components
+    chosen = bool(field.choices.column_type)
+    return chosen or field.type not in COMPOUND_TYPES or field.name not in components
 
 
 _CHOSEN: dict[str, Callable[..., Type]] = {
@@ -112,3 +114,16 @@ def parse_type(text: str, where: str) -> Type:
             remedy=f"Use one of: {', '.join(sorted(_CHOSEN))}; varchar(n) and numeric(precision,scale) take numbers.",
         )
     return _CHOSEN[name](*numbers)
+
+
+_WRITTEN = {
+    "timestamp with time zone": "timestamptz",
+    "timestamp without time zone": "timestamp",
+    "time without time zone": "time",
+}
+
+
+def type_text(kind: Type) -> str:
+    """Return a type as `parse_type` reads it and people write it, such as `numeric(18,2)`."""
+    text = kind.compile(dialect=_DIALECT).lower().replace(", ", ",")
+    return _WRITTEN.get(text, text)

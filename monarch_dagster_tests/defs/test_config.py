@@ -17,7 +17,12 @@ from monarch_dagster_tests.support import Project
 
 SAFE: dict[str, dict[str, Any]] = {
     "setup_provider_schema": {"fetch": False, "generate": False},
-    "fetch_object_meta": {"objects": []},
+    "fetch_object_meta": {
+        "objects": [],
+        "other_org": False,
+        "lower_api_version": False,
+        "max_missing_percent": 3,
+    },
     "generate_migrations": {"fetch": False, "message": "", "dry_run": False},
     "run_migrations": {
         "target": "head",
@@ -95,6 +100,7 @@ def test_a_revert_without_a_target_is_refused(here: Project, instance: dg.Dagste
         ("setup_provider_schema", {"fetch": "yes"}),
         ("setup_provider_schema", {"apply_new": True}),
         ("fetch_object_meta", {"objects": "Account"}),
+        ("fetch_object_meta", {"max_missing_percent": 101}),
         ("generate_migrations", {"dry_run": 1}),
         ("run_migrations", {"lock_timeout_seconds": "5"}),
         ("run_migrations", {"lock_timeout_seconds": 0}),

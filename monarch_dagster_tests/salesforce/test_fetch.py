@@ -46,7 +46,7 @@ def test_a_first_fetch_writes_the_file_and_names_version_and_org(org: ScriptedOr
     assert (meta.api_version, meta.org_id) == ("64.0", org.org_id)
     assert field_names(meta, "Account") == ["Id", "Name", "Tier__c"]
     assert (result.written, result.described) == (True, 2)
-    assert reports(result.merge) == {"objects_added": ("Account", "Lead")}
+    assert reports(result.merge) == {"added": ("Account", "Lead")}
 
 
 def test_an_unchanged_org_touches_no_file(sample: RunningOrg, path: Path) -> None:
@@ -77,21 +77,20 @@ def test_the_change_of_an_org_is_reported_and_a_change_back_too(sample: RunningO
     switch(sample, 2)
     changed = fetch_from(sample.environment, path)
     assert reports(changed.merge) == {
-        "objects_added": ("Depot_Visit__c",),
-        "fields_added": ("Account.Loyalty_Tier__c",),
-        "fields_changed": ("Opportunity.Tracking_Code__c",),
+        "added": ("Account.Loyalty_Tier__c", "Depot_Visit__c"),
+        "widened": ("Opportunity.Tracking_Code__c",),
         "missing": ("Contact.Fax",),
-        "relabelled": ("Account.AccountNumber",),
+        "label": ("Account.AccountNumber",),
     }
     assert "Fax" in field_names(read(path), "Contact")
     assert list(read(path).missing()) == [("Contact", "Fax")]
     switch(sample, 1)
     back = fetch_from(sample.environment, path)
     assert reports(back.merge) == {
-        "fields_changed": ("Opportunity.Tracking_Code__c",),
+        "narrowed": ("Opportunity.Tracking_Code__c",),
         "missing": ("Account.Loyalty_Tier__c", "Depot_Visit__c"),
         "returned": ("Contact.Fax",),
-        "relabelled": ("Account.AccountNumber",),
+        "label": ("Account.AccountNumber",),
     }
     assert "Depot_Visit__c" in read(path).objects
 
@@ -99,7 +98,7 @@ def test_the_change_of_an_org_is_reported_and_a_change_back_too(sample: RunningO
 def test_a_minimal_file_steers_the_first_fetch(org: ScriptedOrg, path: Path) -> None:
     path.parent.mkdir()
     path.write_text('{"selection": {"include": ["lead"]}}')
-    assert reports(org.fetch(path).merge) == {"objects_added": ("Lead",)}
+    assert reports(org.fetch(path).merge) == {"added": ("Lead",)}
     assert read(path).selection.include == ("lead",)
 
 
@@ -146,7 +145,7 @@ def test_a_partial_fetch_changes_only_what_it_read(org: ScriptedOrg, path: Path)
     org.describes |= {name: described(name, text("New__c")) for name in ("Account", "Lead", "Case")}
     result = org.fetch(path, "account")
     assert reports(result.merge) == {
-        "fields_added": ("Account.New__c",),
+        "added": ("Account.New__c",),
         "missing": ("Account.Name", "Account.Tier__c"),
     }
     assert result.described == 1
@@ -164,6 +163,14 @@ def test_asking_for_an_object_that_cannot_be_had_says_why(org: ScriptedOrg, path
     org.fetch(path)
     org.overviews["Lead"] = {"queryable": False}
     assert f"{name} ({reason}" in refused(path, lambda: org.fetch(path, "Account", name)).message
+
+
+def test_a_pattern_takes_the_objects_of_a_namespace(org: ScriptedOrg, path: Path) -> None:
+    org.describes |= {name: described(name) for name in ("npsp__Level__c", "npsp__Old__c", "npe01__Level__c")}
+    org.overviews["npsp__Old__c"] = {"queryable": False}
+    assert reports(org.fetch(path, "NPSP__*", "Account").merge) == {"added": ("Account", "npsp__Level__c")}
+    error = refused(path, lambda: org.fetch(path, "npsp__*", "other__*", "*__Old__c"))
+    assert "other__* (not shown by the org, or not selected), *__Old__c (cannot be queried)" in error.message
 
 
 def test_an_unknown_kind_of_field_and_missing_keys_are_taken(org: ScriptedOrg, path: Path) -> None:

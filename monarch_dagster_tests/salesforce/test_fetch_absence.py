@@ -71,7 +71,7 @@ def test_an_object_that_the_org_does_not_describe_stays_untouched_and_is_reporte
     org.describes["Account"] = described("Account", text("Name"), text("Tier__c", 80))
     with caplog.at_level(logging.WARNING):
         result = org.fetch(path)
-    assert reports(result.merge) == {"fields_changed": ("Account.Tier__c",)}
+    assert reports(result.merge) == {"widened": ("Account.Tier__c",)}
     assert result.left_out == {"Lead": f"HTTP {answer[0]}: {answer[1][0]['errorCode']} {answer[1][0]['message']}"}
     assert not read(path).objects["Lead"].missing
     assert "Lead was not described" in caplog.text

@@ -9,6 +9,7 @@ import pytest
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.fetch import FetchResult, fetch_from
+from monarch_dagster.salesforce.guards import Guards
 from monarch_dagster_tests.salesforce.support import (
     ScriptedOrg,
     described,
@@ -27,11 +28,32 @@ def test_another_org_is_refused(org: ScriptedOrg, path: Path) -> None:
     assert "00D000000000001AAA" in error.message
     assert "00D000000000002AAA" in error.message
     assert "MONARCH_SCHEMA_DIR" in error.remedy
+    assert "monarch fetch --other-org" in error.remedy
 
 
-def fetch_with(org: ScriptedOrg, path: Path, version: str, *objects: str) -> FetchResult:
+def test_another_org_is_taken_when_asked_for_and_what_it_lacks_is_kept(org: ScriptedOrg, path: Path) -> None:
+    org.fetch(path)
+    org.org_id = "00D000000000002AAA"
+    del org.describes["Lead"]
+    fetch_from(org.variables, path, guards=Guards(other_org=True))
+    assert read(path).org_id == "00D000000000002AAA"
+    assert list(read(path).missing()) == [("Lead", "")]
+
+
+def test_another_org_that_has_nothing_of_what_is_known_is_refused_whatever_is_asked(
+    org: ScriptedOrg, path: Path
+) -> None:
+    org.fetch(path)
+    org.org_id = "00D000000000002AAA"
+    org.describes = {"Other__c": described("Other__c")}
+    error = refused(path, lambda: fetch_from(org.variables, path, guards=Guards(True, True, 100)))
+    assert "no longer shows 5 of 5 fields" in error.message
+
+
+def fetch_with(org: ScriptedOrg, path: Path, version: str, *objects: str, lower: bool = False) -> FetchResult:
     """Fetch as a command does, with that SALESFORCE_API_VERSION."""
-    return fetch_from(org.variables | {"SALESFORCE_API_VERSION": version}, path, objects=objects)
+    variables = org.variables | {"SALESFORCE_API_VERSION": version}
+    return fetch_from(variables, path, objects=objects, guards=Guards(lower_api_version=lower))
 
 
 def test_the_first_fetch_pins_the_version_and_later_ones_keep_it(org: ScriptedOrg, path: Path) -> None:
@@ -47,6 +69,9 @@ def test_a_higher_version_is_taken_when_asked_for_and_a_lower_refused(org: Scrip
     assert read(path).api_version == "63.0"
     error = refused(path, lambda: fetch_with(org, path, "62.0"))
     assert "fetched with API version 63.0; SALESFORCE_API_VERSION asks for 62.0" in error.message
+    assert "monarch fetch --lower-api-version" in error.remedy
+    fetch_with(org, path, "62.0", lower=True)
+    assert read(path).api_version == "62.0"
 
 
 def test_a_version_is_compared_as_a_number(org: ScriptedOrg, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.salesforce.fetch import select_objects
+from monarch_dagster.salesforce.describes import select_objects
 from monarch_dagster.salesforce.object_meta import Selection
 
 
@@ -42,6 +42,7 @@ def test_objects_are_chosen_by_what_can_be_done_with_them() -> None:
         ({"include": ("ACC*", "lead")}, ["Account", "AccountShare", "Lead"]),
         ({"exclude": ("*share",)}, ["Account", "Lead", "ns__Thing__c"]),
         ({"include": ("NS__*",)}, ["ns__Thing__c"]),
+        ({"exclude": ("ns__*",)}, ["Account", "AccountShare", "Lead"]),
         ({"include": ("[a]ccount",)}, ["Account"]),
         ({"include": ("Account", "Lead"), "exclude": ("Account",)}, ["Lead"]),
         ({"include": ()}, []),

@@ -123,12 +123,13 @@ def test_a_field_named_like_a_system_column_is_refused_and_named(org: ScriptedOr
     assert not list(project.versions.glob("*.py"))
 
 
-def test_an_object_whose_table_is_named_like_anothers_key_is_refused(org: ScriptedOrg, project: Project) -> None:
+def test_a_key_gets_another_name_where_an_object_is_called_like_it(org: ScriptedOrg, project: Project) -> None:
     org.describes = {name: described(name) for name in ("Account", "pk_account")}
     org.fetch(project.sources.object_meta_path)
-    with pytest.raises(MonarchError, match="pk_account"):
-        project.generate()
-    assert not list(project.versions.glob("*.py"))
+    project.generate()
+    project.apply()
+    assert {"salesforce.account", "salesforce.pk_account"} <= project.facts().tables()
+    assert project.generate().revisions == ()
 
 
 def written(folder: Path) -> list[str]:

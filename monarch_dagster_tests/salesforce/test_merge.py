@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monarch_dagster.salesforce.changes import Change
 from monarch_dagster.salesforce.merge import MergeResult, merge_fetch
 from monarch_dagster.salesforce.object_meta import (
     Field,
@@ -45,13 +46,13 @@ def test_the_same_again_reports_nothing() -> None:
 
 def test_a_new_object_is_added_with_its_fields() -> None:
     result = merge(stored(), {"Account": an_object(Field(name="Name"))})
-    assert reports(result) == {"objects_added": ("Account",)}
+    assert reports(result) == {"added": ("Account",)}
     assert result.meta.field_count == 2
 
 
 def test_a_new_field_is_added() -> None:
     result = merge(stored(Account=an_object()), {"Account": an_object(Field(name="Name"))})
-    assert reports(result) == {"fields_added": ("Account.Name",)}
+    assert reports(result) == {"added": ("Account.Name",)}
 
 
 def test_a_vanished_field_and_object_stay_and_are_reported_once() -> None:
@@ -75,20 +76,20 @@ def test_an_object_that_no_fetch_would_have_shown_stays_as_it_is() -> None:
 def test_a_change_of_what_bears_on_the_column_is_a_change() -> None:
     before = stored(Account=an_object(Field(name="Name", type="string", length=40)))
     result = merge(before, {"Account": an_object(Field(name="Name", type="string", length=80))})
-    assert reports(result) == {"fields_changed": ("Account.Name",)}
+    assert reports(result) == {"widened": ("Account.Name",)}
 
 
 def test_labels_and_flags_are_no_change_of_schema() -> None:
     before = stored(Account=an_object(Field(name="Name", label="Name"), label="Account"))
     result = merge(before, {"Account": an_object(Field(name="Name", label="Called"), label="Customer", custom=True)})
-    assert reports(result) == {"relabelled": ("Account", "Account.Name")}
+    assert reports(result) == {"attributes": ("Account",), "label": ("Account", "Account.Name")}
     assert result.meta.objects["Account"].label == "Customer"
 
 
 def test_a_field_that_returns_changed_is_reported_as_both() -> None:
-    before = stored(Account=an_object(Field(name="Name", length=40, missing=True)))
-    result = merge(before, {"Account": an_object(Field(name="Name", length=80))})
-    assert reports(result) == {"returned": ("Account.Name",), "fields_changed": ("Account.Name",)}
+    before = stored(Account=an_object(Field(name="Name", type="string", length=40, missing=True)))
+    result = merge(before, {"Account": an_object(Field(name="Name", type="string", length=80))})
+    assert reports(result) == {"returned": ("Account.Name",), "widened": ("Account.Name",)}
 
 
 def test_choices_survive_change_absence_and_return() -> None:
@@ -109,13 +110,39 @@ def test_an_objects_choices_survive_a_fetch() -> None:
 
 def test_upper_and_lower_case_are_one_and_the_orgs_spelling_is_taken() -> None:
     choices = FieldChoices(column_type="text")
-    before = stored(account=Object(fields=(Field(name="ID"), Field(name="tier__c", choices=choices))))
+    before = stored(account=Object(fields=(Field(name="ID", type="id"), Field(name="tier__c", choices=choices))))
     result = merge(before, {"Account": an_object(Field(name="Tier__c"))})
     assert list(result.meta.objects) == ["Account"]
     assert result.meta.objects["Account"].fields[1] == Field(name="Tier__c", choices=choices)
-    assert not result.missing
-    assert not result.objects_added
-    assert not result.fields_added
+    assert set(reports(result)) == {"attributes"}
+
+
+def test_a_field_is_renamed_where_a_person_said_so_and_both_entries_stay() -> None:
+    said = Field(name="Level__c", choices=FieldChoices(renamed_from="TIER__c"))
+    result = merge(stored(Account=an_object(Field(name="Tier__c"), said)), {"Account": an_object(said)})
+    assert result.changes == (Change("renamed", "Account", "Level__c", "Tier__c", "Level__c"),)
+    assert [item.missing for item in result.meta.objects["Account"].fields] == [False, False, True]
+
+
+def test_an_object_is_renamed_where_a_person_said_so() -> None:
+    heir = an_object(choices=ObjectChoices(renamed_from="Lead"))
+    result = merge(stored(Lead=an_object(), Person__c=heir), {"Person__c": an_object()})
+    assert result.changes == (Change("renamed", "Person__c", before="Lead", after="Person__c"),)
+
+
+def test_other_keys_that_changed_are_told_with_both_values() -> None:
+    before = Field(name="Code__c", type="string", length=40, referenceTo=("Account",))
+    after = Field(name="Code__c", type="picklist", length=40, externalId=True, referenceTo=("Account", "Lead"))
+    result = merge(stored(Account=an_object(before)), {"Account": an_object(after)})
+    assert result.changes == (
+        Change(
+            "attributes",
+            "Account",
+            "Code__c",
+            "type: string, referenceTo: Account, externalId: False",
+            "type: picklist, referenceTo: Account, Lead, externalId: True",
+        ),
+    )
 
 
 _names = st.sampled_from(["Id", "Name", "NAME", "Tier__c", "tier__c", "Size__c"])

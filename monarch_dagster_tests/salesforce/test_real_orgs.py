@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from monarch_dagster.salesforce.describes import project as projected
 from monarch_dagster.salesforce.fetch import FetchResult, fetch_from
+from monarch_dagster.salesforce.namespaces import count_namespaces
+from monarch_dagster.salesforce.object_meta import ObjectMeta
 from monarch_dagster.salesforce.sample_org.describes import load_describes
 from monarch_dagster.salesforce.sample_org.running import running
 from monarch_dagster.schema.naming import sql_name
@@ -53,6 +56,19 @@ def sampled(mid_org: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in [*named, *others[:: len(others) // (SAMPLE_SIZE - len(named))]]:
         shutil.copy(path, folder)
     return folder
+
+
+def test_each_package_of_a_real_org_is_told_apart(mid_org: Path) -> None:
+    bodies = [json.loads(path.read_text()) for path in mid_org.glob("*.json")]
+    objects = {body["name"]: projected(body, body["name"]) for body in bodies}
+    meta = ObjectMeta(objects={name: item for name, item in objects.items() if item is not None})
+    assert [(item.namespace, item.objects, item.fields) for item in count_namespaces(meta)] == [
+        ("CHANNEL_ORDERS", 26, 296),
+        ("H2S", 9, 92),
+        ("dsfs", 14, 424),
+        ("grax", 14, 204),
+        ("sfLma", 8, 66),
+    ]
 
 
 def fetch(describes: Path, project: Project) -> FetchResult:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, exc
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.postgres.engines import connect, run_script
@@ -35,8 +35,8 @@ def settled(url: URL, source: str) -> Iterator[None]:
     """Run a revision's builds so that each index that its text names ends up valid.
 
     Before, a leftover of an interrupted build is dropped while others read and write; where a backend that lost its
-    client still builds it, that one is waited for. Raises `MonarchError` where it does not end, or an index of the
-    revision is not valid afterwards.
+    client still builds it, that one is waited for. What a build that fails leaves is dropped. Raises `MonarchError`
+    where it does not end, or an index of the revision is not valid afterwards.
     """
     with connect(url, autocommit=True) as connection:
         notice_lost_client(connection)
@@ -56,7 +56,15 @@ def settled(url: URL, source: str) -> Iterator[None]:
                     remedy="Wait for it, or end it with pg_terminate_backend, then run again.",
                 )
             time.sleep(POLL_SECONDS if told else 0)
-        yield
+        try:
+            yield
+        except exc.DBAPIError:
+            # An invalid unique index goes on refusing rows. Where the build still runs, the next run waits for it.
+            with suppress(exc.DBAPIError):
+                for name, pid in _invalid(connection, source):
+                    if pid is None:
+                        run_script(connection, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+            raise
         if failed := _invalid(connection, source):
             raise MonarchError(
                 f"The index {failed[0][0]} was built and is not valid.",

@@ -1,6 +1,7 @@
-"""Renames that a person said (`info={"renamed_from": …}`), and those that look likely. Pure.
+"""Renames that a person said, and those that look likely. Pure.
 
-A rename is never guessed: without that line a column is dropped and another one added.
+In models it is `info={"renamed_from": …}`, in `object_meta.json` `choices.renamed_from`. A rename is never guessed:
+without that line a column is dropped, or stays as a missing field's, and another one added.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from monarch_dagster.migrations.planning.definitions import mentions
 from monarch_dagster.migrations.planning.operation import Operation, Phase
 from monarch_dagster.migrations.revisions import Hazard
 from monarch_dagster.schema.facts import Aspects, Difference, Facts, parse_column
+from monarch_dagster.schema.provider import ENTRY, RENAMED_FROM, Entry
 
-RENAMED_FROM = "renamed_from"
 TABLE = "table "
 COLUMN = "column "
 
@@ -60,43 +61,83 @@ class Rename:
         return Operation(Phase.RENAME, (self.table, self.new), (self.action(back=back),), (), exclusively(table))
 
 
+@dataclass(frozen=True)
+class _Said:
+    """Who says what they were before, in the words of the source that they are declared in."""
+
+    who: str
+    was: str
+    # What is found, and what to do, where the source still has the old one.
+    both: str
+    split: str
+    # Where it stands, a sentence to be put behind a remedy; "" for models.
+    place: str
+
+
 def find_renames(before: Facts, wanted: Facts, metadata: MetaData) -> tuple[Rename, ...]:
-    """Return the renames that the models ask for and the chain has not made yet, tables first.
+    """Return the renames that the sources ask for and the chain has not made yet, tables first.
 
     A rename that was made leaves its line behind, which then says nothing; the old name may be taken by something new.
-    Raises `MonarchError` where one name cannot be the other's heir, and for a column whose table has neither name.
+    Raises `MonarchError` where one name cannot be the other's heir, for a column whose table has neither name, and for
+    an object that has neither table while the chain has tables of others.
     """
     chain = before.declarable().relations
-    tables: list[Rename] = []
-    columns: list[Rename] = []
+    tables: list[tuple[Rename, _Said]] = []
+    columns: list[tuple[Rename, _Said]] = []
     by_name = {f"{TABLE}{table.key}": table for table in metadata.tables.values()}
+    schemas = {_schema(name.removeprefix(TABLE)) for name in chain if name.startswith(TABLE)}
     for relation, table in sorted(by_name.items()):
         schema = str(table.schema)
         there = relation
         if old := table.info.get(RENAMED_FROM):
             was = f"{TABLE}{schema}.{old}"
+            said = _said(relation, table.info)
             source = by_name[was].info.get(RENAMED_FROM) if was in by_name else None
-            if _is_due(was, relation, chain, wanted.relations, f"{TABLE}{schema}.{source}"):
-                tables.append(Rename(schema, table.name, old, table.name))
+            if was not in chain and relation not in chain and ENTRY in table.info and schema in schemas:
+                raise _neither(said, "table")
+            if _is_due(was, relation, chain, wanted.relations, f"{TABLE}{schema}.{source}", said):
+                tables.append((Rename(schema, table.name, old, table.name), said))
                 there = was
         if there in chain:
             columns += _column_renames(relation, table, chain[there], wanted.relations.get(relation, {}))
-    _check_once([(f"{item.schema}.{item.table}" if item.column else item.schema, item) for item in (*tables, *columns)])
-    return (*tables, *columns)
+    _check_once((*tables, *columns))
+    return tuple(item for item, _ in (*tables, *columns))
 
 
-def _check_once(renames: Sequence[tuple[str, Rename]]) -> None:
-    heirs: dict[tuple[str, str], str] = {}
-    for place, item in renames:
-        other = heirs.setdefault((place, item.old), item.new)
-        if other != item.new:
+def _said(path: str, info: Mapping[Any, Any]) -> _Said:
+    entry = info.get(ENTRY)
+    if not isinstance(entry, Entry):
+        steps = "rename in two steps, each with a revision of its own."
+        return _Said(path, info[RENAMED_FROM], "the models declare both", steps, "")
+    was = entry.renamed_from
+    return _Said(
+        str(entry),
+        was,
+        f"{was} is there too, and not missing",
+        f"delete the entry of {was}, which is then gone.",
+        f" It stands in {entry.file}, at {entry}: {entry.line(was)}",
+    )
+
+
+def _neither(said: _Said, kind: str) -> MonarchError:
+    return MonarchError(
+        f"{said.who} says that it was {said.was}, but the chain has neither of the two.",
+        remedy=f"Correct {RENAMED_FROM}, or remove it for a new {kind}. Nothing was written.{said.place}",
+    )
+
+
+def _check_once(renames: Sequence[tuple[Rename, _Said]]) -> None:
+    heirs: dict[tuple[str, str, str], tuple[Rename, _Said]] = {}
+    for item, said in renames:
+        other, first = heirs.setdefault((item.schema, item.table if item.column else "", item.old), (item, said))
+        if other != item:
             raise MonarchError(
-                f"Both {place}.{other} and {place}.{item.new} say that they were {item.old}. Nothing was written.",
-                remedy=f"Remove {RENAMED_FROM} from one of them.",
+                f"Both {first.who} and {said.who} say that they were {said.was}. Nothing was written.",
+                remedy=f"Remove {RENAMED_FROM} from one of them.{said.place}",
             )
 
 
-def _column_renames(relation: str, table: Table, known: Aspects, wanted: Aspects) -> Iterator[Rename]:
+def _column_renames(relation: str, table: Table, known: Aspects, wanted: Aspects) -> Iterator[tuple[Rename, _Said]]:
     chain, declared = (
         {f"{relation}.{name.removeprefix(COLUMN)}": value for name, value in aspects.items() if name.startswith(COLUMN)}
         for aspects in (known, wanted)
@@ -106,54 +147,65 @@ def _column_renames(relation: str, table: Table, known: Aspects, wanted: Aspects
         if not old:
             continue
         was = f"{relation}.{old}"
+        said = _said(new, column.info)
         if was not in chain and new not in chain:
-            raise MonarchError(
-                f"{new} says that it was {old}, but the chain has neither of the two.",
-                remedy=f"Correct {RENAMED_FROM}, or remove it for a new column. Nothing was written.",
-            )
+            raise _neither(said, "column")
         source = table.columns[old].info.get(RENAMED_FROM) if old in table.columns else None
-        if _is_due(was, new, chain, declared, f"{relation}.{source}"):
-            yield Rename(str(table.schema), table.name, old, column.name, column=True)
+        if _is_due(was, new, chain, declared, f"{relation}.{source}", said):
+            yield Rename(str(table.schema), table.name, old, column.name, column=True), said
 
 
-def _is_due(old: str, new: str, chain: Mapping[str, Any], wanted: Mapping[str, Any], source: str) -> bool:
-    """Decide whether `old` becomes `new` now; `source` is what the models say that `old` was.
+def _is_due(old: str, new: str, chain: Mapping[str, Any], wanted: Mapping[str, Any], source: str, said: _Said) -> bool:
+    """Decide whether `old` becomes `new` now; `source` is what the sources say that `old` was.
 
     `chain` and `wanted` tell of each name what is there. Raises `MonarchError` where two names are taken for one.
     """
     if old not in chain:
         return False
-    if new not in chain and wanted.get(old) != chain[old]:
+    if new not in chain and (old not in wanted if said.place else wanted.get(old) != chain[old]):
         return True
     if new in chain and old in wanted and source not in chain:
         return False
-    where = "the chain has both" if new in chain else "the models declare both"
+    where, remedy = said.both, f"Remove {RENAMED_FROM} if they are two; else {said.split}"
     if new in chain and old in wanted:
         where = "these names are swapped"
+        remedy = f"Remove {RENAMED_FROM} if they are two; else rename in two steps, each with a revision of its own."
+    elif new in chain:
+        where = "the chain has both"
+        remedy = (
+            f"Remove {RENAMED_FROM} if they are two. Else take back the revision that added the new one: delete its "
+            "file (where it is applied, `monarch revert` first), and generate again. Or keep both, and copy the values "
+            "in a revision of your own (monarch generate-migrations --empty)."
+        )
     raise MonarchError(
-        f"{new} says that it was {old.rpartition('.')[2]}, but {where}. Nothing was written.",
-        remedy=f"Remove {RENAMED_FROM} if they are two; else rename in two steps, each with a revision of its own.",
+        f"{said.who} says that it was {said.was}, but {where}. Nothing was written.", remedy=remedy + said.place
     )
 
 
-def likely_renames(before: Facts, wanted: Facts) -> Iterator[str]:
-    """Give a line for each change that looks like a rename nobody has said, with what would say it."""
+def likely_renames(before: Facts, wanted: Facts, metadata: MetaData | None = None) -> Iterator[str]:
+    """Give a line for each change that looks like a rename nobody has said, with what would say it.
+
+    That a field of the provider is missing drops nothing; its likely renames are `provider_renames`'.
+    """
+    tables = {table.key: table for table in metadata.tables.values()} if metadata is not None else {}
     gone = [name for name in before.tables() if f"table {name}" not in wanted.relations]
     come = [name for name in wanted.tables() if f"table {name}" not in before.relations]
     for old in sorted(gone):
         same = [new for new in come if _columns(wanted, new) == _columns(before, old) and _schema(new) == _schema(old)]
         if len(same) == 1:
-            yield _suggestion("table", same[0], old.partition(".")[2])
-    for table in sorted(before.tables() & wanted.tables()):
-        old_columns, new_columns = _columns(before, table), _columns(wanted, table)
+            info = tables[same[0]].info if same[0] in tables else {}
+            yield _suggestion("table", same[0], old.partition(".")[2], info)
+    for name in sorted(before.tables() & wanted.tables()):
+        old_columns, new_columns = _columns(before, name), _columns(wanted, name)
         by_type: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
-        for name in old_columns.keys() - new_columns.keys():
-            by_type[old_columns[name]][0].append(name)
-        for name in new_columns.keys() - old_columns.keys():
-            by_type[new_columns[name]][1].append(name)
+        for column in old_columns.keys() - new_columns.keys():
+            by_type[old_columns[column]][0].append(column)
+        for column in new_columns.keys() - old_columns.keys():
+            by_type[new_columns[column]][1].append(column)
         for dropped, added in by_type.values():
             if len(dropped) == len(added) == 1:
-                yield _suggestion("column", f"{table}.{added[0]}", dropped[0])
+                info = tables[name].columns[added[0]].info if name in tables else {}
+                yield _suggestion("column", f"{name}.{added[0]}", dropped[0], info)
 
 
 def rename_hints(renames: Sequence[Rename]) -> str:
@@ -161,10 +213,15 @@ def rename_hints(renames: Sequence[Rename]) -> str:
     return ", ".join(f"rename {item.old} to {item.new}" for item in renames)
 
 
-def _suggestion(kind: str, new: str, old: str) -> str:
+def _suggestion(kind: str, new: str, old: str, info: Mapping[Any, Any]) -> str:
+    entry = info.get(ENTRY)
+    if isinstance(entry, Entry):
+        what = f"in {entry.file}, at {entry}, write the line\n  {entry.line(old)}\n"
+    else:
+        what = f'write info={{"{RENAMED_FROM}": "{old}"}} at {new} '
     return (
-        f"{new} is added and {old} dropped, alike in type. If the {kind} was renamed, delete the revision, write "
-        f'info={{"{RENAMED_FROM}": "{old}"}} at {new} and generate again: its values are kept.'
+        f"{new} is added and {old} dropped, alike in type. If the {kind} was renamed, delete the revision, {what}"
+        f"and generate again: its values are kept."
     )
 
 

@@ -32,16 +32,19 @@ WHERE n.nspname = ANY(%s) AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0 OR
 
 
 @contextmanager
-def chain_clone(shadows: ShadowServer, chain: Chain, upto: str | None) -> Iterator[URL]:
+def chain_clone(shadows: ShadowServer, chain: Chain, upto: str | None, *, fresh: bool = False) -> Iterator[URL]:
     """Give a throw-away database on which the chain is applied from base to `upto`.
 
     The chain is replayed once and kept as a template, keyed by the contents of its files; a longer chain starts from
-    the longest part of it that is kept. Raises `MonarchError` when a revision cannot be run.
+    the longest part of it that is kept. A `fresh` one starts from nothing: nothing was ever taken back on it, so that
+    it has no more dropped columns than the chain itself drops. Raises `MonarchError` when a revision cannot be run.
     """
     prelude = _prelude(chain.directory.with_name(SHADOW_SQL))
     keys = [_key(prelude, chain, item.revision) for item in chain.upto(upto)]
     if not keys and prelude:
         keys = [_key(prelude, chain, None)]
+    if fresh and keys:
+        keys = [hashlib.sha256(f"{keys[-1]} fresh".encode()).hexdigest()[:_KEY_LENGTH]]
     with ExitStack() as stack:
         for last in (False, False, True):
             try:

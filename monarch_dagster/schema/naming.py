@@ -23,11 +23,13 @@ RESERVED_SCHEMAS = frozenset({"alembic", "information_schema", "public"})
 
 def shorten(name: str) -> str:
     """Return `name` itself up to 63 bytes, else its start and a digest of the whole, 63 bytes at most."""
-    whole = name.encode()
-    if len(whole) <= LONGEST_NAME:
-        return name
-    start = whole[: LONGEST_NAME - _DIGEST_LENGTH - 1].decode(errors="ignore")
-    return f"{start}_{hashlib.sha256(whole).hexdigest()[:_DIGEST_LENGTH]}"
+    return name if len(name.encode()) <= LONGEST_NAME else digested(name)
+
+
+def digested(name: str, path: str = "") -> str:
+    """Return the start of `name` and a digest of the whole and of `path`, which tells it apart, 63 bytes at most."""
+    start = name.encode()[: LONGEST_NAME - _DIGEST_LENGTH - 1].decode(errors="ignore")
+    return f"{start}_{hashlib.sha256(f'{name}{path}'.encode()).hexdigest()[:_DIGEST_LENGTH]}"
 
 
 def sql_name(api_name: str) -> str:

@@ -8,8 +8,9 @@ PostgreSQL, "ALTER TABLE" (NOT VALID, SET NOT NULL, USING INDEX) and "Building I
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from monarch_dagster.migrations.hazards import LOCK_BUDGET, locks_of
 from monarch_dagster.migrations.planning.columns import altered_columns, columns_of
@@ -29,6 +30,11 @@ from monarch_dagster.schema.facts import Aspects, Facts
 from monarch_dagster.schema.naming import PROVEN_PREFIX, PROVEN_SUFFIX, shorten
 
 NOT_NULL = " NOT NULL"
+# Indexes of tables that are there are built one by one while others write. Where there are many, such as after a rule
+# that gives each table one, that would be a revision each; they are built together then, and writers wait.
+MOST_REVISIONS_OF_ONE_INDEX = 20
+INDEXES_A_REVISION = 100
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,13 @@ def path(found: Facts, wanted: Facts) -> list[Leg]:
     state = _overridden(wanted, later.unchecked)
     legs += [Leg((facts,)) for facts in _in_budget(found, state)]
     legs.append(Leg((state,)))
-    for (relation, aspect), definition in sorted(later.indexes.items()):
-        state = _overridden(state, {relation: {aspect: definition}})
-        legs.append(Leg((state,), concurrent=True))
+    size = 1 if len(later.indexes) <= MOST_REVISIONS_OF_ONE_INDEX else INDEXES_A_REVISION
+    for built in _batches(sorted(later.indexes.items()), size):
+        overrides: dict[str, dict[str, str]] = defaultdict(dict)
+        for (relation, aspect), definition in built:
+            overrides[relation][aspect] = definition
+        state = _overridden(state, overrides)
+        legs.append(Leg((state,), concurrent=size == 1))
     if state.relations != wanted.relations:
         validated = {
             relation: {
@@ -80,6 +90,10 @@ def path(found: Facts, wanted: Facts) -> list[Leg]:
         legs.append(Leg((_overridden(state, validated), wanted)))
     previous = [start, *(leg.end for leg in legs)]
     return [leg for leg, before in zip(legs, previous, strict=False) if leg.end.relations != before.relations]
+
+
+def _batches(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _with_labels(found: Facts, wanted: Facts) -> Facts | None:

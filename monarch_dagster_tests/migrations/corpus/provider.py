@@ -10,6 +10,10 @@ from monarch_dagster_tests.support import account
 STRING = {"type": "string", "length": 40}
 ROWS = "INSERT INTO salesforce.account (id, name) VALUES ('001', 'x'), ('002', NULL)"
 KEEPS = {"SELECT id, name FROM salesforce.account ORDER BY id": [("001", "x"), ("002", None)]}
+EXTERNAL = {**STRING, "externalId": True}
+UNIQUE = {**EXTERNAL, "unique": True}
+DELETED = {"IsDeleted": {"type": "boolean"}}
+TWICE = ROWS.replace("NULL", "'X'")
 LONG = "A_name_that_is_longer_than_PostgreSQL_lets_any_name_be_in_its_catalog__c"
 
 
@@ -36,6 +40,11 @@ def contact(**fields: Any) -> dict[str, Any]:
     """Return the metadata of Account and Contact."""
     described = [{"name": "Id", "type": "id", "length": 18}, *({"name": name, **keys} for name, keys in fields.items())]
     return {**account(Name=STRING), "Contact": {"label": "Contact", "fields": described}}
+
+
+def looking(*targets: str, **choices: Any) -> dict[str, Any]:
+    """Return a lookup and what a person chose for it."""
+    return {"type": "reference", "length": 18, "referenceTo": targets, "choices": choices}
 
 
 PROVIDER: Final = [
@@ -145,5 +154,79 @@ PROVIDER: Final = [
         "an object with a long name is added",
         meta_before=account(),
         meta_after={**account(), LONG: {"label": "Long", "fields": [{"name": "Id", "type": "id", "length": 18}]}},
+    ),
+    changed("a field becomes an external id", {}, {"Name": EXTERNAL}),
+    changed(
+        "a field becomes a unique external id",
+        DELETED,
+        {**DELETED, "Name": UNIQUE},
+        hazards=["scan"],
+        works=[
+            "INSERT INTO salesforce.account (id, isdeleted, name) VALUES ('003', true, 'X'), ('004', true, 'X')",
+            "INSERT INTO salesforce.account (id, isdeleted, name) VALUES ('003', false, 'y')",
+        ],
+    ),
+    Transition(
+        "values that are the same stop a unique external id",
+        meta_before=account(Name=STRING),
+        meta_after=account(Name=UNIQUE),
+        rows=TWICE,
+        blocked=r"(?s)could not create unique index \"uq_account_name\".*Key \(lower\(name::text\)\)=\(x\)",
+    ),
+    Transition(
+        "upper and lower case begin to differ in an external id",
+        meta_before=account(Name={**UNIQUE, "caseSensitive": False}),
+        meta_after=account(Name={**UNIQUE, "caseSensitive": True}),
+        rows=ROWS,
+        works=["INSERT INTO salesforce.account (id, name) VALUES ('003', 'X')"],
+    ),
+    changed("an external id gets a longer text", {"Key__c": UNIQUE}, {"Key__c": {**UNIQUE, "length": 80}}),
+    changed("an external id of text becomes a number", {"Key__c": UNIQUE}, {"Key__c": {**UNIQUE, "type": "int"}}),
+    changed("the flag of deleted records comes under unique values", {"Key__c": UNIQUE}, {"Key__c": UNIQUE, **DELETED}),
+    changed(
+        "an external id is missing and stays", {"Key__c": UNIQUE}, {"Key__c": {**UNIQUE, "missing": True}}, same=True
+    ),
+    changed("the time of the last change is added", {}, {"SystemModstamp": {"type": "datetime"}}),
+    changed("a lookup is indexed", {"At__c": looking("Account")}, {"At__c": looking("Account", index=True)}),
+    changed(
+        "a lookup to its own object gets a key",
+        {"At__c": looking("Account")},
+        {"At__c": looking("Account", foreign_key=True)},
+        rows=ROWS + "; UPDATE salesforce.account SET at__c = 'nobody'",
+        works=["INSERT INTO salesforce.account (id, at__c) VALUES ('003', '004'), ('004', '003')"],
+    ),
+    Transition(
+        "two objects refer to each other by keys",
+        meta_before={**contact(At__c=looking("Account")), **account(Name=STRING, Main__c=looking("Contact"))},
+        meta_after={
+            **contact(At__c=looking("Account", foreign_key=True)),
+            **account(Name=STRING, Main__c=looking("Contact", foreign_key=True)),
+        },
+        rows="INSERT INTO salesforce.account (id, main__c) VALUES ('1', '2'); "
+        "INSERT INTO salesforce.contact VALUES ('2', '1')",
+    ),
+    Transition(
+        "an object with a key to another one is added",
+        meta_before=account(Name=STRING),
+        meta_after=contact(At__c=looking("Account", foreign_key=True)),
+        rows=ROWS,
+    ),
+    Transition(
+        "the type of a lookup with a key changes",
+        meta_before=contact(At__c=looking("Account", foreign_key=True)),
+        meta_after=contact(At__c=looking("Account", foreign_key=True, column_type="text", index=False)),
+        rows="INSERT INTO salesforce.account (id) VALUES ('1'); INSERT INTO salesforce.contact VALUES ('2', '1')",
+        keeps={"SELECT at__c FROM salesforce.contact": [("1",)]},
+    ),
+    Transition(
+        "an object that others refer to by keys is renamed",
+        meta_before=contact(At__c=looking("Account", foreign_key=True)),
+        meta_after={
+            "Contact": contact(At__c=looking("Firm", foreign_key=True))["Contact"],
+            "Firm": {**account(Name=STRING)["Account"], "choices": {"renamed_from": "Account"}},
+        },
+        rows="INSERT INTO salesforce.account (id) VALUES ('1'); INSERT INTO salesforce.contact VALUES ('2', '1')",
+        keeps={"SELECT at__c, f.id FROM salesforce.contact c JOIN salesforce.firm f ON f.id = at__c": [("1", "1")]},
+        loses="any",
     ),
 ]

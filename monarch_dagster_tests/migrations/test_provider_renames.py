@@ -1,0 +1,273 @@
+"""Renames of the provider's objects and fields: said in object_meta.json, one RENAME each, never guessed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.generate import Proposal
+from monarch_dagster_tests.support import Project, squeeze
+
+STRING = {"type": "string", "length": 40}
+EXTERNAL = {**STRING, "externalId": True, "unique": True}
+CHANGED = {"name": "SystemModstamp", "type": "datetime"}
+ROWS = 10_000
+Fields = tuple[dict[str, Any], ...]
+
+
+def entry(*fields: dict[str, Any], was: str = "", **keys: Any) -> dict[str, Any]:
+    """Return an object of the file with an `Id` and the given fields."""
+    described = [{"name": "Id", "type": "id", "length": 18}, *fields]
+    return {"fields": described, **({"choices": {"renamed_from": was}} if was else {}), **keys}
+
+
+def field(name: str, *, was: str = "", **keys: Any) -> dict[str, Any]:
+    """Return a text field of an object."""
+    return {"name": name, **STRING, **keys, **({"choices": {"renamed_from": was}} if was else {})}
+
+
+def statements(proposal: Proposal) -> list[str]:
+    """Return the DDL of an upgrade, without Alembic's own."""
+    sql = "".join(item.upgrade_sql for item in proposal.revisions)
+    found = (squeeze(part) for part in re.sub(r"--.*", "", sql).split(";"))
+    return [part.strip() for part in found if re.match(r" ?(ALTER|DROP|CREATE (TABLE|INDEX|UNIQUE))", part)]
+
+
+def chain(project: Project, **objects: dict[str, Any]) -> None:
+    """Have a chain that comes to these objects."""
+    project.write_meta(objects)
+    project.generate()
+
+
+def start(project: Project, **objects: dict[str, Any]) -> None:
+    """Have a chain that comes to these objects, and apply it."""
+    chain(project, **objects)
+    project.apply()
+
+
+def refusal(project: Project, **objects: dict[str, Any]) -> MonarchError:
+    """Return how generating from these objects is refused; no file may be written."""
+    project.write_meta(objects)
+    files = sorted(project.versions.iterdir())
+    with pytest.raises(MonarchError) as caught:
+        project.generate()
+    assert sorted(project.versions.iterdir()) == files
+    return caught.value
+
+
+def columns(project: Project, table: str) -> set[str]:
+    """Return the columns of a table of the target."""
+    aspects = project.facts().relations[f"table salesforce.{table}"]
+    return {name.removeprefix("column ") for name in aspects if name.startswith("column ")}
+
+
+def test_a_field_is_renamed_with_its_rows_its_index_and_nothing_else(project: Project) -> None:
+    start(project, Foo__c=entry({"name": "Bar__c", **EXTERNAL}, CHANGED))
+    project.execute(f"INSERT INTO salesforce.foo__c (id, bar__c) SELECT n, n FROM generate_series(1, {ROWS}) n")
+    before = project.facts()
+    old = {"name": "Bar__c", **EXTERNAL, "missing": True}
+    new = {"name": "Baz__c", **EXTERNAL, "choices": {"renamed_from": "Bar__c"}}
+    project.write_meta({"Foo__c": entry(old, new, CHANGED)})
+    proposal = project.generate()
+    assert statements(proposal) == [
+        "ALTER TABLE salesforce.foo__c RENAME bar__c TO baz__c",
+        "ALTER INDEX salesforce.uq_foo__c_bar__c RENAME TO uq_foo__c_baz__c",
+    ]
+    assert proposal.warnings == ()
+    project.apply()
+    assert project.execute("SELECT count(*), sum(baz__c::int) FROM salesforce.foo__c") == [
+        (ROWS, ROWS * (ROWS + 1) / 2)
+    ]
+    assert project.generate().revisions == ()
+    project.revert(str(proposal.head_before))
+    assert project.facts() == before
+    assert project.execute("SELECT count(bar__c) FROM salesforce.foo__c") == [(ROWS,)]
+
+
+def test_an_object_is_renamed_with_its_rows_and_all_names_follow(project: Project) -> None:
+    lookup = {"name": "Foo__c", "type": "reference", "length": 18, "choices": {"foreign_key": True}}
+    fields = (field("Gone__c", missing=True), {"name": "Bar__c", **EXTERNAL}, CHANGED)
+    start(project, Foo__c=entry(*fields), Kid__c=entry({**lookup, "referenceTo": ["Foo__c"]}))
+    project.execute(f"INSERT INTO salesforce.foo__c SELECT n, n FROM generate_series(1, {ROWS}) n")
+    project.execute("UPDATE salesforce.foo__c SET gone__c = 'kept'; INSERT INTO salesforce.kid__c VALUES ('k', '7')")
+    before = project.facts()
+    project.write_meta(
+        {
+            "Foo__c": entry(*fields, missing=True),
+            "Foo2__c": entry({"name": "Bar__c", **EXTERNAL}, CHANGED, was="Foo__c"),
+            "Kid__c": entry({**lookup, "referenceTo": ["Foo2__c"]}),
+        }
+    )
+    proposal = project.generate()
+    assert statements(proposal) == [
+        "ALTER TABLE salesforce.foo__c RENAME TO foo2__c",
+        "ALTER TABLE salesforce.foo2__c RENAME CONSTRAINT pk_foo__c TO pk_foo2__c",
+        "ALTER INDEX salesforce.ix_foo__c_systemmodstamp RENAME TO ix_foo2__c_systemmodstamp",
+        "ALTER INDEX salesforce.uq_foo__c_bar__c RENAME TO uq_foo2__c_bar__c",
+        "ALTER TABLE salesforce.kid__c RENAME CONSTRAINT fk_kid__c_foo__c_foo__c TO fk_kid__c_foo__c_foo2__c",
+    ]
+    project.apply()
+    kept = "SELECT count(*), sum(bar__c::int), min(gone__c) FROM salesforce.foo2__c"
+    assert project.execute(kept) == [(ROWS, ROWS * (ROWS + 1) / 2, "kept")]
+    assert project.generate().revisions == ()
+    project.revert(str(proposal.head_before))
+    assert project.facts() == before
+
+
+def test_a_field_of_a_renamed_object_is_renamed_with_it(project: Project) -> None:
+    start(project, Foo__c=entry(field("Bar__c")))
+    project.execute("INSERT INTO salesforce.foo__c VALUES ('1', 'x')")
+    new = entry(field("Baz__c", was="Bar__c"), was="Foo__c")
+    project.write_meta({"Foo__c": entry(field("Bar__c"), missing=True), "Foo2__c": new})
+    project.generate()
+    project.apply()
+    assert project.execute("SELECT baz__c FROM salesforce.foo2__c") == [("x",)]
+
+
+def test_a_likely_rename_of_a_field_is_suggested_with_the_line_that_makes_it(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c"), field("Size__c", length=9)))
+    kept = {"column_type": "text", "index": False}
+    fields = (field("Bar__c", missing=True, choices=kept), field("Baz__c"), field("Size__c", length=9))
+    project.write_meta({"Foo__c": entry(*fields)})
+    guessed = project.generate(dry_run=True)
+    assert [part for part in statements(guessed) if "RENAME" in part or "DROP" in part] == []
+    (told,) = guessed.warnings
+    assert told.startswith("Foo__c.Baz__c is added and Foo__c.Bar__c missing, alike in type.")
+    path = project.sources.object_meta_path
+    assert str(path) in told
+    line = told.splitlines()[1].strip()
+    text = path.read_text()
+    (old,) = re.findall(r'\{"name": "Baz__c".*\}', text)
+    path.write_text(text.replace(old, line))
+    proposal = project.generate()
+    assert "ALTER TABLE salesforce.foo__c RENAME bar__c TO baz__c" in statements(proposal)
+    # The choices of the old name are in that line too.
+    assert "ALTER TABLE salesforce.foo__c ALTER COLUMN baz__c TYPE TEXT" in statements(proposal)
+
+
+def test_a_likely_rename_of_an_object_is_suggested_with_the_line_that_makes_it(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c"), field("Old__c", missing=True)))
+    gone = entry(field("Bar__c"), field("Old__c", missing=True), missing=True)
+    project.write_meta({"Foo__c": gone, "Foo2__c": entry(field("Bar__c"))})
+    (told,) = project.generate(dry_run=True).warnings
+    assert told.startswith("Foo2__c is added and Foo__c missing, alike in type.")
+    path = project.sources.object_meta_path
+    start_of_entry = '"Foo2__c": {\n'
+    assert start_of_entry in path.read_text()
+    path.write_text(path.read_text().replace(start_of_entry, start_of_entry + told.splitlines()[1] + "\n"))
+    assert statements(project.generate()) == [
+        "ALTER TABLE salesforce.foo__c RENAME TO foo2__c",
+        "ALTER TABLE salesforce.foo2__c RENAME CONSTRAINT pk_foo__c TO pk_foo2__c",
+    ]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (field("Bar__c", missing=True), field("Baz__c", length=41)),
+        (field("Bar__c", missing=True), field("Baz__c"), field("Qux__c")),
+        (field("Bar__c"), field("Baz__c")),
+        (field("Bar__c", missing=True), {"name": "Baz__c", "type": "email", "length": 40}),
+    ],
+    ids=["another length", "two candidates", "nothing missing", "another type"],
+)
+def test_what_does_not_look_like_a_rename_is_not_suggested(project: Project, fields: Fields) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")))
+    project.write_meta({"Foo__c": entry(*fields)})
+    assert project.generate().warnings == ()
+
+
+def test_an_entry_that_a_person_deleted_is_suggested_in_the_words_of_the_file(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")))
+    project.write_meta({"Foo__c": entry(field("Baz__c"))})
+    (told,) = project.generate().warnings
+    line = '{"name": "Baz__c", "type": "string", "length": 40, "choices": {"renamed_from": "bar__c"}}'
+    assert f"at Foo__c.Baz__c, write the line\n  {line}\n" in told
+
+
+def test_a_field_that_was_neither_is_refused_with_its_line(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")))
+    error = refusal(project, Foo__c=entry(field("Bar__c"), field("Baz__c", was="Bra__c")))
+    assert error.message == "Foo__c.Baz__c says that it was Bra__c, but the chain has neither of the two."
+    line = '{"name": "Baz__c", "type": "string", "length": 40, "choices": {"renamed_from": "Bra__c"}}'
+    assert f"It stands in {project.sources.object_meta_path}, at Foo__c.Baz__c: {line}" in error.remedy
+
+
+def test_an_object_that_was_neither_is_refused_but_in_a_chain_that_has_none(project: Project) -> None:
+    project.write_meta({"Foo2__c": entry(was="Foo__c")})
+    assert project.generate(dry_run=True).revisions
+    chain(project, Kid__c=entry())
+    error = refusal(project, Kid__c=entry(), Foo2__c=entry(was="Foo__c"))
+    assert error.message == "Foo2__c says that it was Foo__c, but the chain has neither of the two."
+
+
+def test_two_that_are_both_in_the_org_are_not_one(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")))
+    error = refusal(project, Foo__c=entry(field("Bar__c"), field("Baz__c", was="Bar__c")))
+    assert error.message.startswith("Foo__c.Baz__c says that it was Bar__c, but Bar__c is there too, and not missing.")
+    assert "delete the entry of Bar__c" in error.remedy
+    error = refusal(project, Foo__c=entry(field("Bar__c")), Foo2__c=entry(was="Foo__c"))
+    assert error.message.startswith("Foo2__c says that it was Foo__c, but Foo__c is there too, and not missing.")
+
+
+def test_a_line_that_comes_after_the_new_column_is_refused_with_the_way_out(project: Project) -> None:
+    start(project, Foo__c=entry(field("Bar__c")))
+    project.execute("INSERT INTO salesforce.foo__c VALUES ('1', 'x')")
+    both = entry(field("Bar__c", missing=True), field("Baz__c"))
+    start(project, Foo__c=both)
+    said = {"Foo__c": entry(field("Bar__c", missing=True), field("Baz__c", was="Bar__c"))}
+    error = refusal(project, **said)
+    assert error.message.startswith("Foo__c.Baz__c says that it was Bar__c, but the chain has both.")
+    assert "take back the revision that added the new one" in error.remedy
+    # That way out: revert, delete the file, and generate again.
+    first, second = project.chain().revisions
+    project.revert(first.revision)
+    second.path.unlink()
+    project.generate()
+    project.apply()
+    assert project.execute("SELECT baz__c FROM salesforce.foo__c") == [("x",)]
+
+
+def test_an_object_whose_new_table_is_there_is_refused_and_its_old_table_stays(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")), Foo2__c=entry(field("Bar__c")))
+    error = refusal(project, Foo__c=entry(field("Bar__c"), missing=True), Foo2__c=entry(was="Foo__c"))
+    assert error.message.startswith("Foo2__c says that it was Foo__c, but the chain has both.")
+
+
+def test_two_heirs_and_swapped_names_are_refused(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c"), field("Qux__c")))
+    old = field("Bar__c", missing=True)
+    heirs = (field("A__c", was="Bar__c"), field("B__c", was="Bar__c"), field("Qux__c"))
+    assert (
+        "Both Foo__c.A__c and Foo__c.B__c say that they were Bar__c"
+        in refusal(project, Foo__c=entry(old, *heirs)).message
+    )
+    swapped = entry(field("Bar__c", was="Qux__c", missing=True), field("Qux__c", was="Bar__c", missing=True))
+    assert "but these names are swapped" in refusal(project, Foo__c=swapped).message
+
+
+def test_a_field_without_a_column_cannot_be_what_another_one_was(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")))
+    fields = (
+        field("Bar__c", missing=True),
+        {"name": "Home__c", "type": "address", "choices": {"renamed_from": "Bar__c"}},
+        {"name": "HomeCity__c", "type": "string", "length": 40, "compoundFieldName": "Home__c"},
+    )
+    assert "Foo__c.Home__c in" in refusal(project, Foo__c=entry(*fields)).message
+
+
+def test_a_name_that_comes_back_as_another_field_is_a_new_column_and_is_never_dropped(project: Project) -> None:
+    start(project, Foo__c=entry(field("Bar__c")))
+    new = field("Baz__c", was="Bar__c")
+    start(project, Foo__c=entry(field("Bar__c", missing=True), new))
+    assert columns(project, "foo__c") == {"id", "baz__c"}
+    start(project, Foo__c=entry(field("Bar__c"), new))
+    assert columns(project, "foo__c") == {"id", "baz__c", "bar__c"}
+    # Without the permission to see it, it looks like what was renamed before.
+    error = refusal(project, Foo__c=entry(field("Bar__c", missing=True), new))
+    assert "but the chain has both" in error.message
+    project.write_meta({"Foo__c": entry(field("Bar__c", missing=True), field("Baz__c"))})
+    assert project.generate().revisions == ()

@@ -4,6 +4,9 @@ The revision runs in a savepoint; the catalog before and after tells which table
 type, and the transaction's statistics which were written to, whether an operation or a hand-written statement did it.
 Where something is, the savepoint is rolled back, the tables are locked, and what they hold is counted. Nothing stored:
 the revision runs again, and stays where the tables that stay hold no less than before.
+
+A statement that gives a column another type is judged before it is sent (`judging`): values that cannot become the new
+type are no loss that could be allowed.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from sqlalchemy import Connection, event, exc
 
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations import autocommit
+from monarch_dagster.migrations.converting import Outcome
+from monarch_dagster.migrations.judging import Judging
+from monarch_dagster.migrations.registering import PROVIDER, is_registry
 from monarch_dagster.migrations.stored_values import (
     Column,
     Columns,
@@ -29,6 +35,8 @@ from monarch_dagster.migrations.stored_values import (
 )
 from monarch_dagster.postgres.engines import run_script
 from monarch_dagster.postgres.quoting import quote
+
+_UNIQUE_VIOLATION = "23505"
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,11 @@ class Loss:
     retyped: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def find_losses(before: Columns, after: Columns) -> list[Loss]:
-    """Compare the stored columns before and after; return what is gone or of another type, a `Loss` a table."""
+def find_losses(before: Columns, after: Columns, judged: Collection[tuple[int, int]] = ()) -> list[Loss]:
+    """Compare the stored columns before and after; return what is gone or of another type, a `Loss` a table.
+
+    What became of the values of the columns `judged` is known, so that their type does not matter.
+    """
     tables_after = {oid for oid, _ in after}
     gone: dict[int, list[str]] = defaultdict(list)
     retyped: dict[int, dict[str, tuple[str, str]]] = defaultdict(dict)
@@ -68,7 +79,7 @@ def find_losses(before: Columns, after: Columns) -> list[Loss]:
         names[oid] = (column.schema, column.table)
         if now is None:
             gone[oid].append(column.name)
-        elif now.type != column.type:
+        elif now.type != column.type and (oid, number) not in judged:
             retyped[oid][column.name] = column.type, now.type
     losses = [
         Loss(*names[oid], oid not in tables_after, tuple(sorted(gone[oid])), dict(sorted(retyped[oid].items())))
@@ -89,41 +100,67 @@ def guarded(
     """Run a revision; refuse it, with the rows per table, where it would lose stored values and is not in `approved`.
 
     `source` is the revision's text: where the function that runs leaves the transaction by an `autocommit_block()`,
-    it cannot be tried in a savepoint, and it is refused unless its code plainly loses nothing.
+    it cannot be tried in a savepoint, and it is refused unless its code plainly loses nothing. What converts a column
+    whose values do not all fit is refused, approved or not.
 
     Raises `MonarchError` for the refusal.
     """
-    if revision in approved:
-        run()
-        return
     if leaves_transaction(source, is_upgrade=is_upgrade):
-        if unjudged := autocommit.find_unjudged(_running(source, is_upgrade)):
+        if revision not in approved and (unjudged := autocommit.find_unjudged(_running(source, is_upgrade))):
             raise _cannot_be_judged(revision, unjudged)
         run()
         return
+    if revision in approved:
+        _run_judged(connection, revision, run)
+        return
     before, written_before = stored_columns(connection), read_writes(connection)
     savepoint = connection.begin_nested()
-    _run_inside(connection, revision, run)
+    judging = _run_judged(connection, revision, lambda: _run_inside(connection, revision, run))
     after = stored_columns(connection)
-    losses = find_losses(before, after)
-    written = find_written(written_before, read_writes(connection))
-    if not losses and not written:
+    lines = _lost_in_conversions(judging)
+    losses = find_losses(before, after, judging.judged)
+    written = find_written(written_before, read_writes(connection)) - judging.explained()
+    if not losses and not written and not lines:
         savepoint.commit()
         return
     savepoint.rollback()
     unknown: list[_Unknown] = []
-    if lines := [line for loss in losses for line in _count(connection, loss, unknown)]:
+    lines += [line for loss in losses for line in _count(connection, loss, unknown)]
+    if lines:
         raise _refused(revision, lines)
     left_out = {item.column for item in unknown}
     held = [
         hold(connection, table, before, after, left_out, whole=table not in written_before) for table in sorted(written)
     ]
-    _run_inside(connection, revision, run)
+    # Locks went with the savepoint, so that rows may be others by now.
+    judging = _run_judged(connection, revision, lambda: _run_inside(connection, revision, run))
     renamed = {column: after[key] for key, column in before.items() if key in after}
-    lines = [line for item in unknown for line in item.told_after(connection, renamed[item.column])]
+    lines = _lost_in_conversions(judging)
+    lines += [line for item in unknown for line in item.told_after(connection, renamed[item.column])]
     lines += [line for item in held if item for line in item.told_after(connection)]
     if lines:
         raise _refused(revision, lines)
+
+
+def _run_judged(connection: Connection, revision: str, run: Callable[[], None]) -> Judging:
+    """Run a revision, and refuse it where it converts a column whose values do not all fit."""
+    judging = Judging(connection)
+    try:
+        with judging.watching():
+            run()
+    except exc.DBAPIError as error:
+        if not judging.failing and judging.converting and getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION:
+            raise _one_value(revision, error) from None
+        # What was not converted may have been in the way of what came behind it.
+        if not judging.failing:
+            raise
+    if judging.failing:
+        raise _impossible(revision, judging.outcomes)
+    return judging
+
+
+def _lost_in_conversions(judging: Judging) -> list[str]:
+    return [f"  {item.name}: {counted(item.cut, 'value')} lost in {item.new}" for item in judging.outcomes if item.cut]
 
 
 def _run_inside(connection: Connection, revision: str, run: Callable[[], None]) -> None:
@@ -159,6 +196,30 @@ def _cannot_be_judged(revision: str, call: str) -> MonarchError:
     )
 
 
+def _impossible(revision: str, outcomes: Sequence[Outcome]) -> MonarchError:
+    lines = [f"  {item}" for item in outcomes if item.failing or item.cut]
+    return MonarchError(
+        f"Revision {revision} converts columns whose values do not all fit; nothing of it was applied:\n"
+        + "\n".join(lines),
+        remedy="Correct those rows, then run again. Or keep the old type (a provider's column: put choices.column_type "
+        "back in object_meta.json; else the model's), delete this revision and generate anew. Naming it with "
+        "--allow-data-loss lets values be cut, and does not help where they cannot become the new type.",
+    )
+
+
+def _one_value(revision: str, error: exc.DBAPIError) -> MonarchError:
+    diagnosis = getattr(error.orig, "diag", None)
+    table, index = (
+        (f"{diagnosis.schema_name}.{diagnosis.table_name}", diagnosis.constraint_name) if diagnosis else ("a table", "")
+    )
+    return MonarchError(
+        f"Revision {revision} converts columns of {table}, and values that differ now would be one and the same then, "
+        f"which the unique index {index} does not allow; nothing of it was applied.",
+        remedy="Correct those rows, then run again. Or keep the old type (choices.column_type in object_meta.json, or "
+        "the model's), delete this revision and generate anew.",
+    )
+
+
 def _refused(revision: str, lines: Sequence[str]) -> MonarchError:
     return MonarchError(
         f"Revision {revision} would lose stored values; nothing of it was applied:\n" + "\n".join(lines),
@@ -174,6 +235,9 @@ def _count(connection: Connection, loss: Loss, unknown: list[_Unknown]) -> list[
     """
     name = f"{quote(loss.schema)}.{quote(loss.table)}"
     run_script(connection, f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+    if is_registry(connection, loss.schema, loss.table):
+        # What Monarch wrote there itself, from a file that is still there, is no loss.
+        name = f"(SELECT * FROM {name} WHERE provider <> '{PROVIDER}') AS others"
     if loss.whole:
         rows = run_script(connection, f"SELECT count(*) FROM {name}").scalar_one()
         return [f"  {loss.schema}.{loss.table}: the table with {counted(rows, 'row')}"] if rows else []

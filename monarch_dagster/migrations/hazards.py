@@ -5,42 +5,36 @@ Sources: PostgreSQL, "Explicit Locking", "ALTER TABLE" (notes on rewrites and sc
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
 from monarch_dagster.migrations.revisions import Hazard
-from monarch_dagster.schema.facts import Facts, parse_column
+from monarch_dagster.migrations.row_width import ROW_BYTES, row_bytes, told_width
+from monarch_dagster.postgres.types import fits_always
+from monarch_dagster.schema.columns import MOST_COLUMNS
+from monarch_dagster.schema.facts import Facts
 
 DATA_LOSS = "data_loss"
+CONVERSION = "conversion"
 REWRITE = "rewrite"
 SCAN = "scan"
 LOCK = "lock"
 LIMIT = "limit"
 IRREVERSIBLE = "irreversible"
 CARRIED = "carried"
-KINDS = (DATA_LOSS, IRREVERSIBLE, REWRITE, SCAN, CARRIED, LIMIT, LOCK)
+KINDS = (DATA_LOSS, IRREVERSIBLE, CONVERSION, REWRITE, SCAN, CARRIED, LIMIT, LOCK)
 
-MOST_COLUMNS = 1600
-# A row must fit a page; what is long is stored elsewhere, and a pointer to it stays in the row.
-ROW_BYTES = 8160
+# From here on it is worth a word.
+MANY_COLUMNS = 1_400
 # The lock pool is shared: 64 a connection, 100 connections by default. A transaction should leave room for others.
 LOCK_BUDGET = 5000
 _TOAST_LOCKS = 2
-_POINTER_BYTES = 18
-_WIDTHS = {
-    "boolean": 1,
-    "smallint": 2,
-    "integer": 4,
-    "bigint": 8,
-    "real": 4,
-    "double precision": 8,
-    "date": 4,
-    "uuid": 16,
-    "interval": 16,
-}
-_TIME_BYTES = 8
+
+
+_CONVERSION = re.compile(r"(?:narrowed|retyped) from (.+) to (.+); [^;]+")
 
 
 class Mode(IntEnum):
@@ -118,9 +112,10 @@ def limit_hazards(found: Facts, wanted: Facts) -> list[Hazard]:
         if not name.startswith("table ") or aspects == before:
             continue
         table = name.removeprefix("table ")
-        if (width := row_bytes(aspects)) > ROW_BYTES and width > row_bytes(before):
-            detail = f"a row with every column filled takes {width:,} bytes or more; PostgreSQL stores {ROW_BYTES:,}"
-            hazards.append(Hazard(LIMIT, table, detail))
+        # What is added comes behind what is there.
+        placed = {column: aspects[column] for column in (*before, *aspects) if column in aspects}
+        if (width := row_bytes(placed)) > ROW_BYTES and width > row_bytes(before):
+            hazards.append(Hazard(LIMIT, table, told_width(width, aspects)))
         columns = {aspect for aspect in (*aspects, *before) if aspect.startswith("column ")}
         if before and len(columns) > MOST_COLUMNS:
             detail = f"{len(columns):,} columns with those that were dropped; PostgreSQL allows {MOST_COLUMNS:,}"
@@ -136,9 +131,16 @@ def locks_of(aspects: Mapping[str, str]) -> int:
     return 1 + _TOAST_LOCKS + len(indexes)
 
 
-def row_bytes(aspects: Mapping[str, str]) -> int:
-    """Return the least that a row takes when every column of a table is filled with values too long to stay in it."""
-    return sum(_width(parse_column(value).type) for name, value in aspects.items() if name.startswith("column "))
+def conversion_hazard(column: str, change: str, old: str, new: str) -> Hazard:
+    """Return the hazard of a column that is narrowed or retyped, which `change` says."""
+    fits = "every value fits" if fits_always(old, new) else "values that do not fit stop it"
+    return Hazard(CONVERSION, column, f"{change} from {old} to {new}; {fits}")
+
+
+def converted_types(hazard: Hazard) -> tuple[str, str] | None:
+    """Return the types, old and new, of the column that a hazard says is converted; None for any other hazard."""
+    found = _CONVERSION.fullmatch(hazard.detail) if hazard.kind == CONVERSION else None
+    return (found[1], found[2]) if found else None
 
 
 def gravity(kind: str) -> int:
@@ -149,9 +151,3 @@ def gravity(kind: str) -> int:
 def sorted_hazards(hazards: Iterable[Hazard]) -> tuple[Hazard, ...]:
     """Return hazards once each, the gravest kind first."""
     return tuple(sorted(set(hazards), key=lambda hazard: (gravity(hazard.kind), hazard.object, hazard.detail)))
-
-
-def _width(kind: str) -> int:
-    if kind.startswith("time") and not kind.endswith("]"):
-        return _TIME_BYTES
-    return _WIDTHS.get(kind, _POINTER_BYTES)

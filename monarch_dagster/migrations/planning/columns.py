@@ -12,6 +12,7 @@ from monarch_dagster.migrations.hazards import DATA_LOSS, IRREVERSIBLE, REWRITE,
 from monarch_dagster.migrations.planning import conversions
 from monarch_dagster.migrations.planning.definitions import NOT_VALID, mentions, proven_column
 from monarch_dagster.migrations.planning.operation import Operation, Phase, Sql, qualified, split
+from monarch_dagster.migrations.planning.retyped import plan_retyped
 from monarch_dagster.migrations.planning.words import Words, identity_sql, sequence_options
 from monarch_dagster.migrations.revisions import Hazard
 from monarch_dagster.postgres.quoting import identifier, literal
@@ -100,6 +101,10 @@ def plan_columns(relation: str, found: Aspects, wanted: Aspects, words: Words, a
             yield _dropped(relation, name, parts, Phase.DROP_COLUMN, kept=False)
         else:
             yield from _changed(relation, name, parts, after[name], words, name in altered.recast, name in proven)
+    moved = sorted((altered.retyped | altered.recast) - replaced)
+    yield from plan_retyped(
+        relation, [(name, before[name], after[name], name in altered.recast) for name in moved], words
+    )
     for name in sorted(after):
         aspect = f"comment on {COLUMN}{name}"
         known = "" if name not in before or name in replaced else found.get(aspect, "")
@@ -171,8 +176,6 @@ def _changed(
         default = ""
     if before.identity and not after.identity:
         yield run(Phase.DROP_IDENTITY, "DROP IDENTITY")
-    if retyped:
-        yield _retyped(relation, name, before, after, words, recast)
     if after.default != default and after.default:
         if model is not None and model.server_default is not None:
             yield alter(Phase.SET_DEFAULT, modify_server_default=model.server_default)
@@ -204,34 +207,6 @@ def _identity_change(before: str, after: str) -> str:
         clauses += (plain | {"min": "SET NO MINVALUE", "max": "SET NO MAXVALUE"} | words).values()
         clauses.append("SET CYCLE" if options.endswith(" cycle)") else "SET NO CYCLE")
     return " ".join(clauses)
-
-
-def _retyped(
-    relation: str, name: str, before: ColumnParts, after: ColumnParts, words: Words, recast: bool
-) -> Operation:
-    schema, table = split(relation)
-    full = relation.partition(" ")[2]
-    expression = conversions.using(identifier(name), before.type, after.type)
-    if recast:
-        expression = f"{identifier(name)}::text::{after.type}"
-        if after.type.endswith("[]"):
-            expression = f"{identifier(name)}::text[]::{after.type}"
-    rewrites = recast or not conversions.keeps_values(before.type, after.type)
-    fits = "" if conversions.fits_always(before.type, after.type) else "; a value that does not fit stops it"
-    hazard = Hazard(REWRITE, f"{full}.{name}", f"from {before.type} to {after.type}{fits}")
-    collated = before.collation != after.collation
-    model = words.model_column(relation, name)
-    if model is not None and not recast:
-        arguments: dict[str, Any] = {"postgresql_using": expression} if expression else {}
-        action: Any = ops.AlterColumnOp(table, name, schema=schema, modify_type=model.type, **arguments)
-    else:
-        statement = f"ALTER TABLE {qualified(relation)} ALTER COLUMN {identifier(name)} TYPE {after.type}"
-        statement += f" COLLATE {after.collation}" if after.collation else ""
-        action = Sql(statement + (f" USING {expression}" if expression else ""))
-    held = Held.REWRITING if rewrites else Held.BUILDING if collated else Held.BRIEFLY
-    return Operation(
-        Phase.ALTER_TYPE, (relation, name), (action,), (hazard,) if rewrites else (), exclusively(full, held)
-    )
 
 
 def _commented(relation: str, name: str, comment: str | None) -> Operation:

@@ -1,4 +1,4 @@
-"""Whether a column's values stay as they are in another type, and how they are converted where not. Pure.
+"""How a column's values are converted to another type. Pure; whether they stay as they are is in `postgres.types`.
 
 Types are texts as PostgreSQL's `format_type` prints them. Sources: PostgreSQL, "ALTER TABLE" (notes on rewrites),
 "Type Conversion" (assignment), and the table pg_cast.
@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import re
 
-_TYPE = re.compile(r"([^()\[\]]+?)(?:\(([0-9]+)(?:,(-?[0-9]+))?\))?( with(?:out)? time zone)?((?:\[\])*)")
-_NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
-_EXACT = ("smallint", "integer", "bigint")
-_TEXTS = ("text", "character varying", "character")
-_TIMES = ("date", "timestamp without time zone", "timestamp with time zone")
+from monarch_dagster.postgres.types import NUMBERS, TEXTS, TIMES, base_type
+
 # Assignment casts between families (pg_cast, castcontext a or i), beyond the families themselves.
 _ASSIGNED = frozenset(
     {
@@ -35,56 +32,24 @@ _ASSIGNED = frozenset(
         ("bigint", "money"),
     }
 )
+_JSON = ("json", "jsonb")
+_PLAIN_NUMBER = r"^-?(0|[1-9][0-9]*)?(\.[0-9]*)?$"
+_PLAIN_TIME = r"^[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?( ?[ap]m)?( ?z| ?[+-]00(:?00)?)?$"
 _CONSTANT = re.compile(
     r"(?:\(*-?[0-9.]+\)*|\(*'(?:[^']|'')*'\)*|NULL|true|false|now\(\)|CURRENT_\w+|LOCALTIME\w*|SESSION_USER|USER)"
     r"(?:::[\w .,\"\[\]()]+)?\)*"
 )
 
 
-def base_type(kind: str) -> tuple[str, tuple[int, ...], bool]:
-    """Take a type apart: its name, the numbers of its modifier, and whether it is an array."""
-    found = _TYPE.fullmatch(kind)
-    if found is None:
-        return kind, (), False
-    numbers = tuple(int(group) for group in (found[2], found[3]) if group is not None)
-    return found[1] + (found[4] or ""), numbers, bool(found[5])
-
-
-def keeps_values(old: str, new: str) -> bool:
-    """Say whether every value of `old` is a value of `new` and PostgreSQL need not touch the table for it."""
-    (before, was, was_array), (after, now, is_array) = base_type(old), base_type(new)
-    if was_array or is_array:
-        return old == new
-    if after in ("text", "character varying") and before in ("text", "character varying"):
-        return not now or (bool(was) and now[0] >= was[0])
-    if before != after:
-        return (before, after) == ("cidr", "inet")
-    if before == "numeric":
-        # A rewrite is spared only while the scale stays (PostgreSQL, numeric's length coercion).
-        return not now or (bool(was) and was[1:] == now[1:] and now[0] >= was[0])
-    if before in ("bit varying", "interval", *_TIMES) or before.startswith("time"):
-        return not now or (bool(was) and now[0] >= was[0])
-    return old == new
-
-
 def converts(old: str, new: str) -> bool:
     """Say whether PostgreSQL assigns a value of `old` to a column of `new` by itself."""
     (before, _, was_array), (after, _, is_array) = base_type(old), base_type(new)
-    if after in _TEXTS and not is_array:
+    if after in TEXTS and not is_array:
         return True
     if was_array != is_array:
         return False
-    families = (_NUMBERS, _TIMES)
+    families = (NUMBERS, TIMES)
     return before == after or (before, after) in _ASSIGNED or any(before in f and after in f for f in families)
-
-
-def fits_always(old: str, new: str) -> bool:
-    """Say whether every value of `old` can become one of `new`, if perhaps spelt in another way."""
-    (before, _, was_array), (after, now, is_array) = base_type(old), base_type(new)
-    if keeps_values(old, new) or (after in ("text", "character varying") and not now and not is_array):
-        return True
-    wider = before in _EXACT and after in _NUMBERS and _NUMBERS.index(after) > _NUMBERS.index(before)
-    return wider and not now and was_array == is_array
 
 
 def using(column: str, old: str, new: str) -> str:
@@ -94,7 +59,7 @@ def using(column: str, old: str, new: str) -> str:
     before, _, was_array = base_type(old)
     is_array = base_type(new)[2]
     # A text that becomes an array is written as one.
-    if is_array and not was_array and before not in _TEXTS:
+    if is_array and not was_array and before not in TEXTS:
         return f"ARRAY[{using(column, old, new.removesuffix('[]')) or column}]::{new}"
     if was_array and not is_array:
         first = f"{column}[1]"
@@ -104,16 +69,49 @@ def using(column: str, old: str, new: str) -> str:
 
 def _written_out(column: str, before: str, new: str) -> str:
     after = base_type(new)[0]
-    if before == "boolean" and after in _NUMBERS:
-        return f"{column}::integer::{new}"
-    if before in _EXACT and after == "boolean":
-        return f"{column} <> 0"
-    if (before, after) == ("bytea", "uuid"):
-        return f"encode({column}, 'hex')::uuid"
-    if (before, after) == ("uuid", "bytea"):
-        return f"uuid_send({column})"
-    # A character is filled up with blanks, which are no part of its text.
-    return f"{column}::{new}" if before in ("text", "character varying") else f"{column}::text::{new}"
+    found = f"{column}::text::{new}"
+    if before == "boolean" and after in NUMBERS:
+        found = f"{column}::integer::{new}"
+    elif before in NUMBERS and after == "boolean":
+        found = f"{column} <> 0"
+    elif after in _JSON and before not in TEXTS:
+        found = f"to_{after}({column})"
+    elif before in _JSON:
+        # Without the quotation marks that a text has in JSON.
+        found = f"({column} #>> '{{}}')::{new}"
+    elif (before, after) == ("bytea", "uuid"):
+        found = f"encode({column}, 'hex')::uuid"
+    elif (before, after) == ("uuid", "bytea"):
+        found = f"uuid_send({column})"
+    elif before in ("text", "character varying"):
+        # A character is filled up with blanks, which are no part of its text.
+        found = f"{column}::{new}"
+    return found
+
+
+def says_the_same(old: str, new: str, before: str, after: str, *, comparable: bool = True) -> str:
+    """Return the condition under which the value `after`, of type `new`, says all that `before`, of type `old`, did.
+
+    A value says the same when it becomes `before` again; what a text says may be spelt in another way. `comparable`
+    tells that values of `old` can be compared; if not, their texts are.
+    """
+    kind = base_type(new)[0]
+    if base_type(old)[0] in TEXTS and not old.endswith("[]") and not new.endswith("[]"):
+        if kind in NUMBERS:
+            # Zeros in front are a part of a code that only looks like a number; those behind a fraction are not.
+            plain = f"btrim({before}) ~ '{_PLAIN_NUMBER}' AND {before}::numeric = {after}::text::numeric"
+            return f"btrim({before}) = {after}::text OR ({plain})"
+        if kind in TIMES:
+            return f"{before}::timestamptz = {after}::timestamptz"
+        if kind == "time without time zone":
+            # A text with a date or another time zone is taken, too, and that part of it forgotten.
+            return f"btrim({before}) ~* '{_PLAIN_TIME}'"
+        if kind in ("boolean", "uuid", "jsonb"):
+            return f"{before}::{kind} = {after}"
+    back = f"({using(after, new, old) or after})::{old}"
+    return (
+        f"{back} IS NOT DISTINCT FROM {before}" if comparable else f"{back}::text IS NOT DISTINCT FROM {before}::text"
+    )
 
 
 def is_constant(default: str) -> bool:

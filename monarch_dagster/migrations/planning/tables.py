@@ -11,7 +11,7 @@ from alembic.operations import ops
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.hazards import DATA_LOSS, REWRITE, Held, Lock, Mode, exclusively
 from monarch_dagster.migrations.planning.constraints import CONSTRAINT, comment_on
-from monarch_dagster.migrations.planning.definitions import reference
+from monarch_dagster.migrations.planning.definitions import NOT_VALID, reference
 from monarch_dagster.migrations.planning.operation import Action, Operation, Phase, Sql, qualified, split
 from monarch_dagster.migrations.planning.words import Words
 from monarch_dagster.migrations.revisions import Hazard
@@ -67,7 +67,8 @@ def plan_created(relations: Iterable[str], words: Words) -> Iterator[Operation]:
     facts = words.facts.relations
     for position, (relation, undone) in enumerate(_ordered(facts, relations)):
         keys = _keys(facts[relation])
-        late = sorted(name for name, target in keys.items() if target in undone)
+        # PostgreSQL takes no NOT VALID while it creates a table.
+        late = sorted(name for name, target in keys.items() if target in undone or _unchecked(facts[relation], name))
         comments = [
             comment_on(relation, aspect.removeprefix("comment on "), text)
             for aspect, text in sorted(facts[relation].items())
@@ -160,6 +161,10 @@ def plan_schemas(found: Mapping[str, Aspects], wanted: Mapping[str, Aspects]) ->
 def _ordered(facts: Mapping[str, Aspects], relations: Iterable[str]) -> list[tuple[str, set[str]]]:
     chosen = set(relations)
     return table_order({relation: (set(_keys(facts[relation]).values()) & chosen) - {relation} for relation in chosen})
+
+
+def _unchecked(aspects: Aspects, name: str) -> bool:
+    return aspects[f"{CONSTRAINT}{name}"].endswith(NOT_VALID)
 
 
 def _keys(aspects: Aspects) -> dict[str, str]:

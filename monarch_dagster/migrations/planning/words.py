@@ -52,6 +52,7 @@ class Words:
         # Alembic renders no table without columns.
         if model is not None and model.columns and not any(_differs(aspect, aspects) for aspect in others):
             create = ops.CreateTableOp.from_table(model)
+            create.info = {}  # what it says is for generating, and would be rendered
             create.columns = [
                 item
                 for item in create.columns
@@ -92,6 +93,7 @@ class Words:
         kind = _CONSTRAINTS.get(model.__visit_name__) if model is not None else None
         if model is not None and kind is not None:
             found = kind.from_constraint(model)
+            found.kw.pop("use_alter", None)  # type: ignore[attr-defined]
             if not_valid:
                 found.kw["postgresql_not_valid"] = True  # type: ignore[attr-defined]
             return found

@@ -29,6 +29,7 @@ def steps(legs: list[Leg], found: Facts) -> list[list[str]]:
     return told
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 @pytest.mark.parametrize("back", [False, True], ids=["up", "down"])
 def test_every_leg_is_a_plan_that_runs_and_comes_back(bench: Workbench, change: Change, back: bool) -> None:
@@ -52,6 +53,19 @@ def test_no_leg_is_empty(bench: Workbench) -> None:
         found = bench.facts(change.before)
         assert all(steps(way(bench, change.before, change.after), found)), change
     assert path(found, found) == []
+
+
+def test_many_indexes_are_built_together_and_few_each_in_a_revision_of_its_own() -> None:
+    def tables(count: int, *aspects: str) -> Facts:
+        names = (f"t{number:03}" for number in range(count))
+        return Facts({f"table s.{name}": {"column a": "integer", **dict.fromkeys(aspects, name)} for name in names})
+
+    few = path(tables(20), tables(20, "index i"))
+    assert [leg.concurrent for leg in few] == [True] * 20
+    many = path(tables(201), tables(201, "index i"))
+    assert [leg.concurrent for leg in many] == [False] * 3
+    assert [len(changed) for changed in steps(many, tables(201))] == [100, 100, 1]
+    assert many[-1].end == tables(201, "index i")
 
 
 def test_a_label_of_an_enum_comes_before_what_may_use_it(bench: Workbench) -> None:

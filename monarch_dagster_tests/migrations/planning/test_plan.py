@@ -58,6 +58,7 @@ def test_the_order_in_which_facts_were_found_does_not_matter(bench: Workbench, c
     assert len(bodies) == 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 @pytest.mark.parametrize("back", [False, True], ids=["up", "down"])
 def test_what_postgresql_does_to_a_table_was_declared(bench: Workbench, change: Change, back: bool) -> None:

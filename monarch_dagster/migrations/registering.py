@@ -1,0 +1,281 @@
+"""Keeping the registry: after an apply or a revert, `utilities` says what the provider's tables and columns mean.
+
+Which rows there should be is decided in `schema.registry`; here they are compared with those that are there, and what
+differs is written in a transaction of its own. By then the revisions have been applied: what fails here is told, and
+fails nothing else.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, exc
+
+from monarch_dagster.errors import MonarchError, counted
+from monarch_dagster.migrations.options import LOCK_TIMEOUT_SECONDS
+from monarch_dagster.postgres.engines import connect, first_line, is_lost, reading
+from monarch_dagster.postgres.locks import apply_lock, lock_revision
+from monarch_dagster.postgres.pooler import check_direct
+from monarch_dagster.salesforce.object_meta import ObjectMeta, read_object_meta
+from monarch_dagster.schema.desired import Sources
+from monarch_dagster.schema.registry import (
+    FIELDS,
+    OBJECTS,
+    SCHEMA,
+    Columns,
+    FieldRow,
+    ObjectRow,
+    Row,
+    compare,
+    project,
+    row_types,
+    unfit,
+)
+
+log = logging.getLogger(__name__)
+
+PROVIDER = ObjectMeta().provider
+# insufficient_privilege, lock_not_available (PostgreSQL, "Error Codes").
+_NOT_PERMITTED, _LOCKED = "42501", "55P03"
+_AGAIN = "`monarch run-migrations` registers again, also where nothing is pending."
+
+_TABLES = """
+SELECT c.relname, json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod))
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname = %(schema)s AND (%(names)s::text[] IS NULL OR c.relname = ANY(%(names)s)) AND c.relkind IN ('r', 'p')
+GROUP BY c.oid, c.relname
+"""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """How many objects and fields stand in the registry, and how many rows were written or removed for it.
+
+    `skipped` says why the target has no registry, `failed` why what it has was left as it is.
+    """
+
+    objects: int = 0
+    fields: int = 0
+    changed: int = 0
+    removed: int = 0
+    skipped: str = ""
+    failed: str = ""
+
+    @property
+    def told(self) -> str:
+        """The words for people."""
+        if reason := self.failed or self.skipped:
+            return f"not kept: {reason}"
+        moved = {"written": self.changed, "removed": self.removed}
+        what = ", ".join(f"{count:,} {verb}" for verb, count in moved.items() if count)
+        return f"{counted(self.objects, 'object')}, {counted(self.fields, 'field')} ({what or 'nothing changed'})"
+
+
+@dataclass
+class Registrar:
+    """Registers once a run: under the run's own lock where it takes that, else by itself."""
+
+    sources: Sources
+    url: URL
+    result: Registered | None = None
+
+    def register(self) -> None:
+        """Register under the lock that the caller holds."""
+        self.result = register(self.sources, self.url, locked=True)
+
+    def settled(self) -> Registered:
+        """Return what came of it, having registered by now."""
+        return self.result or register(self.sources, self.url, locked=False)
+
+
+def register(sources: Sources, url: URL, *, locked: bool) -> Registered:
+    """Have the registry of a target say what `object_meta.json` says of the tables and columns that are there.
+
+    Where nothing differs, nothing is written. Only rows of this provider are touched; those of entries that a person
+    deleted from the file, and of tables and columns that are gone, are removed.
+
+    Args:
+        sources: where the file is, and the schema of the provider's tables.
+        url: the target.
+        locked: whether the caller holds the target's lock; it is taken where something is to be written otherwise.
+
+    Raises nothing: a failure is warned of, and told by the result.
+    """
+    try:
+        with _collecting_later():
+            result = _register(sources, url, locked=locked)
+    except MonarchError as error:
+        result = _failed(error.message, error.remedy)
+    except exc.DBAPIError as error:
+        result = _refused(error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the revisions that ran are applied
+        result = _failed(f"{type(error).__name__}: {error}", "Report it; nothing else is the worse for it.")
+    if result.failed:
+        log.warning("The registry of objects and fields was not kept: %s", result.failed)
+    else:
+        log.debug("Registry: %s", result.told)
+    return result
+
+
+def _register(sources: Sources, url: URL, *, locked: bool) -> Registered:
+    with reading(url) as connection:
+        if reason := unfit(_tables(connection, SCHEMA, [OBJECTS, FIELDS])):
+            return Registered(skipped=reason)
+        meta = _read(sources.object_meta_path)
+        if meta is None:
+            return _without_file(sources, connection)
+        if not locked and not (work := _Work.find(connection, meta, sources.provider_schema)):
+            return work.done
+    if locked:
+        return _write(url, meta, sources.provider_schema)
+    check_direct(url)
+    with apply_lock(url, log.info):
+        return _write(url, meta, sources.provider_schema)
+
+
+def _read(path: Path) -> ObjectMeta | None:
+    try:
+        return read_object_meta(path)
+    except MonarchError as error:
+        raise MonarchError(error.message, remedy=f"Correct the file, or bring it back with git. {_AGAIN}") from None
+
+
+def _without_file(sources: Sources, connection: Connection) -> Registered:
+    # A source that is not there is not an empty source (DESIGN rule 1).
+    if not _stored(connection, OBJECTS, ObjectRow):
+        return Registered(skipped=f"there is no {sources.object_meta_path.name}")
+    return _failed(f"there is no {sources.object_meta_path}.", f"Bring the file back with git. {_AGAIN}")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The rows to write and to remove, and what the registry comes to by it."""
+
+    objects: Sequence[ObjectRow]
+    fields: Sequence[FieldRow]
+    objects_gone: Sequence[ObjectRow]
+    fields_gone: Sequence[FieldRow]
+    done: Registered
+
+    def __bool__(self) -> bool:
+        return bool(self.done.changed or self.done.removed)
+
+    @classmethod
+    def find(cls, connection: Connection, meta: ObjectMeta, schema: str) -> _Work:
+        """Compare the file with the registry, in three queries."""
+        objects, fields = project(meta, schema, _tables(connection, schema))
+        objects_changed, objects_gone = compare(objects, _stored(connection, OBJECTS, ObjectRow))
+        fields_changed, fields_gone = compare(fields, _stored(connection, FIELDS, FieldRow))
+        changed, removed = len(objects_changed) + len(fields_changed), len(objects_gone) + len(fields_gone)
+        done = Registered(len(objects), len(fields), changed, removed)
+        return cls(objects_changed, fields_changed, objects_gone, fields_gone, done)
+
+
+def _write(url: URL, meta: ObjectMeta, schema: str) -> Registered:
+    with connect(url) as connection:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+        # Whoever gets the apply lock after a killed client waits for this one too.
+        lock_revision(connection)
+        if work := _Work.find(connection, meta, schema):
+            # What goes, goes first: the table of an object that is spelled otherwise now is still the same.
+            _delete(connection, FIELDS, work.fields_gone, "object_name", "api_name")
+            _delete(connection, OBJECTS, work.objects_gone, "api_name")
+            _upsert(connection, OBJECTS, work.objects, "api_name")
+            _upsert(connection, FIELDS, work.fields, "object_name, api_name")
+            connection.commit()
+    return work.done
+
+
+def is_registry(connection: Connection, schema: str, table: str) -> bool:
+    """Say whether a table is a registry, though of an older form: this provider's rows in it come from the file."""
+    if schema != SCHEMA or table not in (OBJECTS, FIELDS):
+        return False
+    return _tables(connection, SCHEMA, [table]).get(table, {}).keys() >= {"provider", "api_name", "first_seen_at"}
+
+
+def _tables(connection: Connection, schema: str, names: Sequence[str] | None = None) -> Mapping[str, Columns]:
+    rows: Any = connection.exec_driver_sql(_TABLES, {"schema": schema, "names": names})
+    return dict(rows.all())
+
+
+def _stored(connection: Connection, table: str, kind: type[Row]) -> Iterable[Row]:
+    # As one value, since a row of its own for each costs three times as much.
+    columns = ", ".join("missing_since IS NOT NULL" if name == "missing" else name for name in kind._fields)
+    found = connection.exec_driver_sql(
+        f"SELECT json_agg(json_build_array({columns})) FROM {SCHEMA}.{table} WHERE provider = %s", (PROVIDER,)
+    ).scalar_one()
+    return [kind._make(row) for row in found or ()]
+
+
+def _delete(connection: Connection, table: str, rows: Sequence[Row], *key: str) -> None:
+    if not rows:
+        return
+    names = ", ".join(key)
+    connection.exec_driver_sql(
+        f"DELETE FROM {SCHEMA}.{table} WHERE provider = %s AND ({names}) IN (SELECT {names} FROM {_as_rows(rows)})",
+        (PROVIDER, json.dumps(rows)),
+    )
+
+
+def _upsert(connection: Connection, table: str, rows: Sequence[Row], key: str) -> None:
+    """Write rows that are new or another; how long something has been missing is kept while it is."""
+    if not rows:
+        return
+    columns = [name for name in rows[0]._fields if name != "missing"]
+    names, values = ", ".join(columns), ", ".join(f"{name} = excluded.{name}" for name in columns)
+    connection.exec_driver_sql(
+        f"INSERT INTO {SCHEMA}.{table} AS stored (provider, {names}, missing_since, first_seen_at, updated_at) "
+        f"SELECT %s, {names}, CASE WHEN missing THEN now() END, now(), now() FROM {_as_rows(rows)} "
+        f"ON CONFLICT (provider, {key}) DO UPDATE SET {values}, updated_at = now(), missing_since = "
+        "CASE WHEN excluded.missing_since IS NOT NULL THEN coalesce(stored.missing_since, excluded.missing_since) END",
+        (PROVIDER, json.dumps(rows)),
+    )
+
+
+def _as_rows(rows: Sequence[Row]) -> str:
+    """Return SQL that takes one parameter, the rows as JSON, apart; an array a row has half the costs of an object."""
+    values = {
+        "text": "r ->> {}",
+        "boolean": "(r ->> {})::boolean",
+        "text[]": "ARRAY(SELECT jsonb_array_elements_text(r -> {}))",
+    }
+    types = row_types(type(rows[0]))
+    listed = ", ".join(f"{values[kind].format(place)} AS {name}" for place, (name, kind) in enumerate(types.items()))
+    return f"(SELECT {listed} FROM jsonb_array_elements(%s::jsonb) AS r) AS r"
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Pause the search for cycles, of which there are none: it costs more than half of reading a large file."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _failed(message: str, remedy: str) -> Registered:
+    return Registered(failed=f"{message}\nWhat to do: {remedy}" if remedy else message)
+
+
+def _refused(error: exc.DBAPIError) -> Registered:
+    code, reason = getattr(error.orig, "sqlstate", None), first_line(error)
+    if is_lost(error):
+        return _failed(f"the connection to the database was lost: {reason}", f"See that the server runs. {_AGAIN}")
+    if code == _NOT_PERMITTED:
+        give = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{OBJECTS}, {SCHEMA}.{FIELDS} TO …"
+        return _failed(f"{reason}.", f"Have the tables' owner run: {give} {_AGAIN}")
+    if code == _LOCKED:
+        return _failed(f"another session holds a lock on its tables: {reason}.", _AGAIN)
+    return _failed(f"PostgreSQL refused a row or a statement: {reason}.", f"Correct the cause. {_AGAIN}")

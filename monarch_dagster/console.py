@@ -16,9 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from monarch_dagster.migrations.hazards import gravity
+from monarch_dagster.migrations.undeclared import remedy as declare_it
 
 LOGGER = "monarch_dagster"
 SHOWN_ROWS = 20
+# How a check says that something kept it from looking.
+UNCHECKED = "could not be checked: "
 
 
 class Terminal:
@@ -74,14 +77,19 @@ class Terminal:
 
 def show_checks(terminal: Terminal, checks: Mapping[str, Mapping[str, Any]]) -> None:
     """Show what each check found, and the remedy of those that failed."""
+    told: set[str] = set()
     for name, outcome in checks.items():
         warned = outcome.get("severity") == "WARN"
         mark, style = ("✓", "green") if outcome["passed"] else ("!", "yellow") if warned else ("✗", "red")
-        found = f"stored {outcome['stored']}, expected {outcome['expected']}"
-        alike = outcome["stored"] == outcome["expected"]
-        terminal.out.print(f"{mark} {name}: {outcome['stored'] if alike else found}", style=style, markup=False)
-        if not outcome["passed"]:
+        stored, expected = outcome["stored"], outcome["expected"]
+        found = f"stored {stored}, expected {expected}"
+        if stored.startswith(UNCHECKED):
+            found = "could not be checked, see above" if stored in told else stored
+        terminal.out.print(f"{mark} {name}: {stored if stored == expected else found}", style=style, markup=False)
+        if not outcome["passed"] and stored not in told:
             terminal.say(f"  What to do: {outcome['remedy']}", "yellow")
+        if stored.startswith(UNCHECKED):
+            told.add(stored)
 
 
 def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
@@ -90,21 +98,32 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
     heads = " and ".join(found["heads"]) or "base"
     terminal.result(f"database   {found['database_revision'] or 'base'}")
     terminal.result(f"head       {heads}")
-    terminal.result(f"pending    {len(found['pending'])}")
-    covered, problems = found["sources_covered"], found["problems"]
+    covered, problems, pending = found["sources_covered"], found["problems"], len(found["pending"])
+    known = pending or not problems or found["database_revision"] == found["head_revision"]
+    terminal.result(f"pending    {pending if known else 'not known, see below'}")
     unsure = ": not known, see below" if problems and not covered else ""
     terminal.result(f"sources    {'' if covered or problems else 'not yet '}covered by the revisions{unsure}")
     terminal.result(f"metadata   {meta['objects']} objects, {meta['fields']} fields in {meta['path']}")
+    terminal.table("Namespaces (managed packages)", found["namespaces"])
     terminal.table("Pending", [{"revision": p["revision"], "file": Path(p["path"]).name} for p in found["pending"]])
     hazards = [{"revision": item["revision"]} | hazard for item in found["pending"] for hazard in item["hazards"]]
     terminal.table("Hazards", sorted(hazards, key=lambda row: gravity(row["kind"])), style="yellow")
+    conversions = [{"revision": item["revision"], **row} for item in found["pending"] for row in item["conversions"]]
+    counts = ("values", "cannot_become", "cut")
+    told = [
+        row | {key: "not counted" if row[key] is None else f"{row[key]:,}" for key in counts} for row in conversions
+    ]
+    terminal.table("What pending conversions would do to values", told, style="yellow")
     sizes = {table["table"]: table for item in found["pending"] for table in item["tables"]}
     readable = [table | {"rows": f"{table['rows']:,}", "bytes": f"{table['bytes']:,}"} for table in sizes.values()]
     terminal.table("Tables that pending revisions work on", readable)
     terminal.table("Missing in the org", found["missing"])
+    terminal.table("Types kept by choice that may not hold the org's values", found["tight_choices"], style="yellow")
     terminal.table("Drift", found["drift"], style="red")
     terminal.table("Carried (in revisions, in no model)", [{"what": name} for name in found["carried"]])
     terminal.table("Foreign (never touched)", [{"relation": name} for name in found["foreign"]])
+    if found["running"]:
+        terminal.say(f"A migration is running, by {found['running']}: what is told here may change.", "yellow")
     if found["not_compared"]:
         terminal.say(found["not_compared"], "yellow")
     if found["moving"]:
@@ -113,9 +132,12 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
         terminal.say(problem, "red")
     if problems:
         return
-    if not covered:
-        terminal.say("Next: monarch generate-migrations", "yellow")
-    elif found["pending"]:
+    if found["undeclared"]:
+        terminal.say(declare_it(found["undeclared"]), "yellow")
+    elif not covered:
+        then = ", then review all that is pending" if pending else ""
+        terminal.say(f"Next: monarch generate-migrations{then}", "yellow")
+    elif pending:
         terminal.say("Next: review the pending files, then monarch run-migrations", "yellow")
 
 
@@ -130,6 +152,12 @@ def show_rebase(terminal: Terminal, found: Mapping[str, Any], *, dry_run: bool) 
     terminal.table(f"{put} behind {found['onto']}{by}", rows)
     for name in found["vanished"]:
         terminal.result(f"{name}: nothing is left to do behind {found['onto']}; its file {goes}.")
+    if found["vanished"]:
+        terminal.say(
+            "A target that has such a revision applied is moved along by monarch run-migrations where another one does "
+            "just the same; else it says what to revert.",
+            "yellow",
+        )
     for name in found["done"]:
         terminal.result(f"{name}: an earlier rebase put it behind the other head; its file {goes}.")
     for path in found["deleted"]:
@@ -138,6 +166,8 @@ def show_rebase(terminal: Terminal, found: Mapping[str, Any], *, dry_run: bool) 
         terminal.result(f"Nothing to rebase: the chain has one head ({found['head'] or 'base'}).")
     if dry_run:
         terminal.say("No file was changed.", "yellow")
+    elif found["undeclared"]:
+        terminal.say(declare_it(found["undeclared"]), "yellow")
     elif found["sources_covered"] is False:
         terminal.say("The sources say more than the revisions. Next: monarch generate-migrations", "yellow")
     elif found["onto"] is not None:

@@ -7,7 +7,7 @@ decide; a version that is stored there is believed only between revisions of equ
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,16 +19,15 @@ from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.chain import Chain
 from monarch_dagster.migrations.drift import schemas_of
 from monarch_dagster.migrations.ledger import (
-    SCHEMA,
     Target,
     add_row,
     end_rows,
-    make_tables,
     read_hashes,
     record_facts,
     set_version,
     target_of,
 )
+from monarch_dagster.migrations.ledger_tables import SCHEMA, make_tables
 from monarch_dagster.migrations.options import LOCK_TIMEOUT_SECONDS, Options
 from monarch_dagster.migrations.recording import row_of_file
 from monarch_dagster.migrations.replay import chain_clone, chain_facts, made_of
@@ -86,7 +85,7 @@ def adopt(chain: Chain, url: URL, shadows: ShadowServer, *, dry_run: bool = Fals
         with connect(url) as connection, _writing(url):
             recorded = target.kept and read_hashes(connection) == ours.hashes
             if dry_run or (recorded and _says(target, chain.upto(revision))):
-                return Adoption(target.version, revision, foreign)
+                return Adoption(target.said, revision, foreign)
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
             lock_revision(connection)
             if target_of(connection) != target:
@@ -96,7 +95,7 @@ def adopt(chain: Chain, url: URL, shadows: ShadowServer, *, dry_run: bool = Fals
             make_tables(connection)
             _write(connection, chain.upto(revision), target, ours, run)
             connection.commit()
-    return Adoption(target.version, revision, foreign, written=True)
+    return Adoption(target.said, revision, foreign, written=True)
 
 
 def _check_major(url: URL, shadows: ShadowServer) -> None:
@@ -146,12 +145,12 @@ def _nearest(chain: Chain, url: URL, shadows: ShadowServer) -> tuple[Target, Fac
     # have been made for the one who may not: revisions make them IF NOT EXISTS.
     relations = {name for name in made if not name.startswith("schema ")}
     differing = {
-        item.revision: [*item.left, *differences(Facts({}), found.only(relations - item.relations))]
+        item.revision: [*item.left, *differences(Facts({}), found.only(relations - item.relations.keys()))]
         for item in compared
     }
     equal = [revision for revision, left in differing.items() if not left]
     if not equal:
-        nearest = min(reversed(differing), key=lambda revision: len(differing[revision]))
+        nearest = _nearest_of(compared, differing, found)
         raise _equals_none(differing[nearest], nearest, url)
     revision = next((name for name in named if name in equal), equal[-1])
     managed = schemas_of(made)
@@ -163,16 +162,29 @@ def _nearest(chain: Chain, url: URL, shadows: ShadowServer) -> tuple[Target, Fac
 
 @dataclass(frozen=True)
 class _Compared:
-    """A revision, the relations that the chain has there, and in what the target has them otherwise."""
+    """A revision, the relations that it has with their number of aspects, and in what the target has them otherwise."""
 
     revision: str
-    relations: frozenset[str]
+    relations: Mapping[str, int]
     left: tuple[Difference, ...]
 
 
 def _compare(revision: str, facts: Facts, found: Facts) -> _Compared:
-    names = frozenset(facts.relations)
-    return _Compared(revision, names, tuple(differences(facts, found.only(names))))
+    sizes = {name: len(aspects) for name, aspects in facts.relations.items()}
+    return _Compared(revision, sizes, tuple(differences(facts, found.only(sizes))))
+
+
+def _nearest_of(compared: Sequence[_Compared], differing: Mapping[str, Sequence[Difference]], found: Facts) -> str:
+    """Return the revision that the target differs from least; of equal ones the last.
+
+    A whole table is as many differences as it has aspects, else dropping it would seem less than changing two columns.
+    """
+
+    def weight(item: _Compared) -> int:
+        sizes = {name: len(aspects) for name, aspects in found.relations.items()} | dict(item.relations)
+        return sum(max(sizes[left.relation], 1) if left.whole else 1 for left in differing[item.revision])
+
+    return min(reversed(compared), key=weight).revision
 
 
 def _facts_below_head(chain: Chain, shadows: ShadowServer) -> Iterator[tuple[str, Facts]]:

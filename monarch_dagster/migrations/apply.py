@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -13,20 +13,28 @@ from sqlalchemy import URL
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.chain import Chain, approved_revisions
-from monarch_dagster.migrations.ledger import Entry, read_bodies, read_target
-from monarch_dagster.migrations.moving import catch_up
+from monarch_dagster.migrations.ledger import Target, read_bodies, read_past, read_target
+from monarch_dagster.migrations.ledger_tables import VERSION_TABLE
+from monarch_dagster.migrations.limits import check_target
+from monarch_dagster.migrations.moving import catch_up, rehearse
 from monarch_dagster.migrations.options import LOCK_TIMEOUT_SECONDS, Options
+from monarch_dagster.migrations.preview import Preview, preview_conversions
 from monarch_dagster.migrations.proofs import Prover
+from monarch_dagster.migrations.registering import Registered, Registrar
 from monarch_dagster.migrations.revisions import BASE, Revision, parse_revision
 from monarch_dagster.migrations.scripts import script_folder, stacked
 from monarch_dagster.migrations.sizes import Sizes, read_sizes
 from monarch_dagster.migrations.standing import Standing, look
+from monarch_dagster.migrations.twins import recognised
 from monarch_dagster.postgres.engines import reading
 from monarch_dagster.postgres.pooler import check_direct
+from monarch_dagster.postgres.quoting import literal
+from monarch_dagster.schema.desired import Sources
 
 log = logging.getLogger(__name__)
 
 COMMAND = "monarch"
+SHOWN_APPLIED = 5
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,10 @@ class ApplyResult:
     unproved: tuple[str, ...] = ()
     # Of the tables that the hazards of `pending` name.
     sizes: Sizes = field(default_factory=dict)
+    # What conversions of `pending` would do to values, in a dry run.
+    conversions: tuple[Preview, ...] = ()
+    # What stands in the registry of objects and fields; None where it was not looked at.
+    registry: Registered | None = None
 
 
 def apply_revisions(
@@ -86,8 +98,10 @@ def apply_revisions(
         # PostgreSQL takes 0 as "for ever".
         raise MonarchError("The lock timeout must be a second or more.", remedy=f"Use {LOCK_TIMEOUT_SECONDS}.")
     chain.check_linear()
+    if error := chain.no_folder():
+        log.warning("%s", error)
     goal = chain.resolve(to)
-    standing = look(chain, url)
+    chain, standing = recognised(chain, look(chain, url), prover.shadows, url)
     standing.check()
     for fault in standing.faults:
         log.warning("%s", fault.message)
@@ -102,14 +116,18 @@ def apply_revisions(
             remedy=f"To go back, use `monarch revert --to {to}`.",
         )
     if dry_run:
+        if standing.move:
+            rehearse(chain, standing.move, standing, prover.shadows(), url)
         return _dry_run(chain, url, standing, goal)
     # Asked again under the lock; here, so that nobody waits for proofs before it is refused.
     check_direct(url)
     pending = standing.pending(chain, goal)
+    check_target(chain, url, here, goal, prover.shadows)
     unproved = prover.demand(chain, pending, approved_revisions(chain, allow_unproved))
     for name in unproved:
         log.warning("%s is applied without a proof, as it was named", name)
     applied: list[Applied] = []
+    registrar = Registrar(prover.sources, url)
 
     def start(_revisions: Sequence[str]) -> None:
         # Another run may have migrated while this one waited for the lock.
@@ -126,21 +144,23 @@ def apply_revisions(
         unproved=frozenset(unproved),
         run=run,
         on_step=lambda revision, seconds: _note(applied, Applied(revision, "upgrade", seconds)),
+        on_end=registrar.register,
     )
     with _telling_how_far(url, applied):
         if standing.move:
             catch_up(chain, prover.shadows, options)
         if goal != here:
             runner.upgrade([chain.directory], goal, options if standing.move else replace(options, on_start=start))
-    return _result(before, applied, chain, url, unproved)
+    return replace(_result(before, applied, chain, url, unproved), registry=registrar.settled())
 
 
 def revert_revisions(
-    chain: Chain, url: URL, *, to: str, allow_data_loss: Iterable[str] = (), run: str = COMMAND
+    chain: Chain, url: URL, sources: Sources, *, to: str, allow_data_loss: Iterable[str] = (), run: str = COMMAND
 ) -> ApplyResult:
     """Take the target down to `to` ("base" for nothing), each revision in a transaction of its own.
 
-    What the ledger has and no file, is taken back by the text that the ledger keeps. Raises `MonarchError` where `to`
+    What the ledger has and no file, is taken back by the text that the ledger keeps; of `sources` the registry is
+    written, of what is there then. Raises `MonarchError` where `to`
     is empty or lies above the target's revision, and as `apply_revisions` does.
     """
     if not to:
@@ -149,35 +169,65 @@ def revert_revisions(
         )
     standing = look(chain, url)
     standing.check(back=True)
-    there, contents = _as_applied(chain, standing.target.entries, url)
+    there, contents, past = _as_applied(chain, standing.target, url)
     if to != BASE and any(item.revision.startswith(to) for item in chain.revisions if item not in there.revisions):
         raise MonarchError(
             f"The target is at {there.head or BASE}, and {to} lies behind that; revert goes downwards only.",
             remedy=f"To go up, use `monarch run-migrations --to {to}`.",
         )
+    if to not in (BASE, "head") and not any(item.revision.startswith(to) for item in there.revisions):
+        raise MonarchError(
+            f"The target has no revision {to!r} applied; it has "
+            f"{', '.join(item.revision for item in there.revisions[-SHOWN_APPLIED:]) or 'none'}"
+            f"{' (the last ones)' if len(there.revisions) > SHOWN_APPLIED else ''}.",
+            remedy="Name one of those that it has, or base to empty.",
+        )
     goal = there.resolve(to)
-    # A run that was refused half-way may name again what it has taken back by then.
     applied_ids = {item.revision for item in there.revisions}
     known = there.extended(*(item for item in chain.revisions if item.revision not in applied_ids))
     undone = [(item.revision, contents[item.revision]) for item in there.after(goal)]
     applied: list[Applied] = []
+    registrar = Registrar(sources, url)
     options = Options(
         url,
-        approved=approved_revisions(known, allow_data_loss),
+        approved=approved_revisions(known, _named_again(allow_data_loss, known, past, there.head)),
         run=run,
         originals=dict(undone),
         on_step=lambda revision, seconds: _note(applied, Applied(revision, "downgrade", seconds)),
+        on_end=registrar.register,
     )
     if undone:
         with _telling_how_far(url, applied), script_folder(stacked(goal, undone)) as folders:
             runner.downgrade(folders, goal or BASE, options)
-    return _result(there.head, applied, chain, url)
+    return replace(_result(there.head, applied, chain, url), registry=registrar.settled())
 
 
-def _as_applied(chain: Chain, entries: Sequence[Entry], url: URL) -> tuple[Chain, dict[str, bytes]]:
-    """Return what a target has as a chain of its own, and each revision's text: the file's, else the ledger's."""
+def _named_again(names: Iterable[str], known: Chain, past: Collection[str], head: str | None) -> Iterator[str]:
+    """Give the names of approved revisions without those that are gone, file and all.
+
+    A run that was refused half-way may name again what it has taken back by then.
+    """
+
+    def is_gone(name: str) -> bool:
+        is_known = any(item.revision.startswith(name) for item in known.revisions)
+        return bool(name) and not is_known and any(item.startswith(name) for item in past)
+
+    for name in names:
+        ends = [end.strip() for end in name.split(":")]
+        if not all(map(is_gone, ends)):
+            # What is gone stood above all that is left.
+            yield ":".join((head or BASE) if is_gone(end) else end for end in ends)
+
+
+def _as_applied(chain: Chain, target: Target, url: URL) -> tuple[Chain, dict[str, bytes], frozenset[str]]:
+    """Return what a target has as a chain of its own, each revision's text, and all revisions that it ever had.
+
+    The text is the file's, else the ledger's.
+    """
     files = {item.revision: item.path for item in (*chain.left_out, *chain.revisions)}
+    entries = target.entries
     with reading(url) as connection:
+        past = read_past(connection) if target.kept else frozenset()
         contents = read_bodies(connection, [entry for entry in entries if entry.revision not in files])
     contents |= {entry.revision: files[entry.revision].read_bytes() for entry in entries if entry.revision in files}
     revisions = tuple(
@@ -185,7 +235,7 @@ def _as_applied(chain: Chain, entries: Sequence[Entry], url: URL) -> tuple[Chain
         for entry in entries
         for path in [files.get(entry.revision, chain.directory / f"{entry.revision}.py")]
     )
-    return Chain(chain.directory, revisions, (revisions[-1].revision,) if revisions else ()), contents
+    return Chain(chain.directory, revisions, (revisions[-1].revision,) if revisions else ()), contents, past
 
 
 def _dry_run(chain: Chain, url: URL, standing: Standing, goal: str) -> ApplyResult:
@@ -198,10 +248,15 @@ def _dry_run(chain: Chain, url: URL, standing: Standing, goal: str) -> ApplyResu
         if contents:
             with script_folder(stacked(before, contents)) as folders:
                 sql = runner.upgrade_sql(folders, before, contents[-1][0], Options(url))
+        sql += (
+            f"\n-- Rebased since: version and ledger move to the chain's revisions, where the facts are equal.\n"
+            f"UPDATE {VERSION_TABLE} SET version_num={literal(start)};\n\n"
+        )
     if goal != start:
         sql += runner.upgrade_sql([chain.directory], start, goal, Options(url))
     pending = standing.pending(chain, goal)
-    return ApplyResult(before, before, pending=pending, sql=sql, sizes=read_sizes(url, pending))
+    sizes, conversions = read_sizes(url, pending), preview_conversions(url, pending)
+    return ApplyResult(before, before, pending=pending, sql=sql, sizes=sizes, conversions=conversions)
 
 
 def _result(

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.migrations.revisions import BASE, Revision, read_revision
+from monarch_dagster.migrations.revisions import BASE, Revision, read_revision, said_id
 
 VERSIONS = "versions"
 
@@ -28,6 +29,10 @@ class Chain:
     # What keeps the files from being a chain, each with its remedy; and the files that are left out of it for that.
     faults: tuple[MonarchError, ...] = ()
     left_out: tuple[Revision, ...] = ()
+    # The ids of files that cannot be read as revisions, as far as they say them.
+    unreadable: frozenset[str] = frozenset()
+    # Whether the schema folder is there at all.
+    there: bool = True
 
     @property
     def head(self) -> str | None:
@@ -35,15 +40,33 @@ class Chain:
         self.check_linear()
         return self.revisions[-1].revision if self.revisions else None
 
+    def no_folder(self) -> MonarchError | None:
+        """Return the error of a schema folder that is not there, None where it is."""
+        return (
+            None
+            if self.there
+            else MonarchError(
+                f"The schema folder {self.directory.parent} does not exist, so nothing is known of the revisions.",
+                remedy="Set MONARCH_SCHEMA_DIR to the right folder, relative to the project's, or bring it back with "
+                "git. On the first setup `monarch generate-migrations` makes it.",
+            )
+        )
+
     def problems(self) -> tuple[MonarchError, ...]:
         """Return all that keeps the files from being one chain: its faults, and several heads."""
         if len(self.heads) < 2:
             return self.faults
         by_id = {item.revision: item for item in self.revisions}
+        if len(roots := [item for item in self.revisions if item.down_revision is None]) > 1:
+            first = MonarchError(
+                f"{len(roots)} revisions stand on nothing, expected one: {_names(item.path for item in roots)}.",
+                remedy="Only the first revision has the down_revision None: let the other one name what it stands on.",
+            )
+            return (*self.faults, first)
         files = "\n".join(f"  {by_id[head].path.name} (revises {by_id[head].down_revision})" for head in self.heads)
         several = MonarchError(
             f"The chain has {len(self.heads)} heads, expected one:\n{files}",
-            remedy="Two branches were merged: `monarch rebase` puts this branch's revisions behind the other head.",
+            remedy="After a merge of two branches `monarch rebase` puts this branch's revisions behind the other head.",
         )
         return (*self.faults, several)
 
@@ -113,7 +136,7 @@ class Chain:
                 return number
         raise MonarchError(
             f"There is no revision {revision} in {self.directory}.",
-            remedy="Bring its file back with git, or name another one; `monarch status` lists them.",
+            remedy=f"Bring its file back with git (`git log --all -- '*{revision}*'`), or name one that a file has.",
         )
 
     def resolve(self, name: str) -> str | None:
@@ -126,8 +149,13 @@ class Chain:
         if name == BASE:
             return None
         found = [item.revision for item in self.revisions if name and item.revision.startswith(name)]
-        if name in found or not found:
-            return self.revisions[self.position(name)].revision
+        if name in found:
+            return name
+        if not found:
+            raise MonarchError(
+                f"There is no revision {name!r} in {self.directory}.",
+                remedy="Name one by its id, or the start of it, as the files' names there have it; or head, or base.",
+            )
         if len(found) > 1:
             raise MonarchError(
                 f"The revision {name} could be any of {', '.join(found)}.", remedy="Write more of its id."
@@ -155,6 +183,7 @@ def read_chain(schema_dir: Path, *, without: Collection[Path] = (), follow: bool
     """
     directory = schema_dir / VERSIONS
     faults: list[MonarchError] = []
+    unreadable: set[str] = set()
     by_id: dict[str, Revision] = {}
     twins: dict[str, list[Revision]] = defaultdict(list)
     # Alembic passes over the same ones; editors keep locks and copies there.
@@ -164,6 +193,7 @@ def read_chain(schema_dir: Path, *, without: Collection[Path] = (), follow: bool
             item = read_revision(path)
         except MonarchError as error:
             faults.append(error)
+            unreadable |= _ids_said(path)
             continue
         if item.revision in by_id:
             twins[item.revision].append(item)
@@ -195,7 +225,9 @@ def read_chain(schema_dir: Path, *, without: Collection[Path] = (), follow: bool
         )
     heads = tuple(sorted(item.revision for item in ordered if not children[item.revision]))
     left_out = (*(item for others in twins.values() for item in others), *lost)
-    return Chain(directory, tuple(ordered), heads, tuple(faults), left_out)
+    return Chain(
+        directory, tuple(ordered), heads, tuple(faults), left_out, frozenset(unreadable), there=schema_dir.is_dir()
+    )
 
 
 def approved_revisions(chain: Chain, names: Iterable[str]) -> frozenset[str]:
@@ -213,6 +245,14 @@ def approved_revisions(chain: Chain, names: Iterable[str]) -> frozenset[str]:
         places = [-1 if place is None else chain.position(place) for place in map(chain.resolve, (start, end))]
         found.update(item.revision for item in chain.revisions[min(places) + 1 : max(places) + 1])
     return frozenset(found)
+
+
+def _ids_said(path: Path) -> set[str]:
+    """Return the ids that a file which is no revision says in its name and in its text."""
+    found = {path.stem.partition("-")[2].partition("_")[0]}
+    with suppress(OSError):
+        found.add(said_id(path.read_bytes()))
+    return found - {""}
 
 
 def _walk(children: dict[str | None, list[Revision]]) -> list[Revision]:

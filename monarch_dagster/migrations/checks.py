@@ -1,27 +1,27 @@
 """The checks: each compares what is stored with what is expected, and names what to do.
 
-Pure decisions over a `Situation`, which reads files, target and shadow once and only as far as a check asks. An ERROR
-is where stored values, or the truth of what is stored of them, are at risk; a WARN is work that is left.
+Pure decisions over a `Situation`. An ERROR is where stored values, or the truth of what is stored of them, are at risk;
+a WARN is work that is left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import URL
-
 from monarch_dagster.errors import MonarchError, counted
-from monarch_dagster.migrations.chain import Chain, approved_revisions, read_chain
-from monarch_dagster.migrations.drift import Drift, Finding, at_risk, find_drift
+from monarch_dagster.migrations import undeclared
+from monarch_dagster.migrations.chain import Chain, approved_revisions
+from monarch_dagster.migrations.drift import Finding, at_risk
 from monarch_dagster.migrations.generate import coverage
-from monarch_dagster.migrations.hazards import DATA_LOSS, IRREVERSIBLE
-from monarch_dagster.migrations.proofs import Prover
-from monarch_dagster.migrations.replay import chain_clone, chain_facts, made_of
+from monarch_dagster.migrations.hazards import DATA_LOSS, IRREVERSIBLE, MANY_COLUMNS
+from monarch_dagster.migrations.limits import chain_columns, near_limits, used_columns
+from monarch_dagster.migrations.replay import chain_clone, chain_facts
 from monarch_dagster.migrations.revisions import BASE, Revision
-from monarch_dagster.migrations.standing import Standing, look
+from monarch_dagster.migrations.situation import Situation
+from monarch_dagster.migrations.standing import Standing
+from monarch_dagster.postgres.engines import connect, reading
 
 Severity = Literal["ERROR", "WARN"]
 SHOWN = 5
@@ -38,52 +38,11 @@ class Outcome:
     severity: Severity = "ERROR"
 
 
-@dataclass
-class Situation:
-    """What the checks look at: the files, what proves them, and the target (None: the checks of files alone).
-
-    `approved` are revisions whose loss a person has accepted, "REV" or "FROM:TO".
-    """
-
-    prover: Prover
-    url: URL | None
-    approved: Sequence[str] = field(default=())
-
-    @cached_property
-    def chain(self) -> Chain:
-        """The chain as far as it is one."""
-        return read_chain(self.prover.sources.schema_dir)
-
-    @cached_property
-    def standing(self) -> Standing:
-        """Where the target stands. Raises `MonarchError` when it cannot be read."""
-        assert self.url is not None
-        return look(self.chain, self.url)
-
-    @cached_property
-    def pending(self) -> tuple[Revision, ...]:
-        """What would run; all revisions where there is no target."""
-        return self.chain.revisions if self.url is None else self.standing.pending(self.chain)
-
-    @cached_property
-    def drift(self) -> Drift:
-        """What drifted on the target, also beside a shadow where one can be had."""
-        assert self.url is not None
-        if (revision := self.standing.comparable) is None or self.chain.problems():
-            return find_drift(self.url)
-        try:
-            shadows = self.prover.shadows()
-            with chain_clone(shadows, self.chain, revision) as clone:
-                expected = made_of(shadows, self.chain, chain_facts(clone))
-        except MonarchError as error:
-            found = find_drift(self.url)
-            return replace(found, not_compared=found.not_compared or f"Not compared with a shadow: {error}")
-        return find_drift(self.url, expected, shadows.major)
-
-
 def revision_chain_unbroken(it: Situation) -> Outcome:
     """The files in `versions/` are one chain: each revision in one file, on the one below it, with one head."""
     heads = " and ".join(it.chain.heads) or BASE
+    if error := it.chain.no_folder():
+        return Outcome(False, error.message, "a folder with a chain", error.remedy)
     problems = it.chain.problems()
     if not problems:
         return Outcome(True, heads, heads)
@@ -93,8 +52,14 @@ def revision_chain_unbroken(it: Situation) -> Outcome:
 def sources_covered(it: Situation) -> Outcome:
     """The revisions come to what models and object metadata declare: generating would propose nothing."""
     _refuse_broken(it.chain)
-    if coverage(it.prover.sources, it.prover.shadows())[0]:
+    found = coverage(it.prover.sources, it.prover.shadows())
+    if found.covered:
         return Outcome(True, "covered", "covered")
+    if it.url is not None and (fault := it.standing.of_files):
+        # What is proposed beside the wrong files is a wrong revision.
+        return Outcome(False, "not what the target's revisions were made for", "covered", str(fault.error()), "WARN")
+    if found.undeclared:
+        return Outcome(False, "revisions ahead of the sources", "covered", undeclared.remedy(found.undeclared), "WARN")
     remedy = "`monarch generate-migrations` proposes what is missing."
     return Outcome(False, "sources ahead of the revisions", "covered", remedy, "WARN")
 
@@ -107,6 +72,28 @@ def revisions_proved(it: Situation) -> Outcome:
     except MonarchError as error:
         return Outcome(False, error.message, _each(it.pending, "proved"), error.remedy, "WARN")
     return Outcome(True, _each(it.pending, "proved"), _each(it.pending, "proved"))
+
+
+def tables_within_limits(it: Situation) -> Outcome:
+    """The tables of the last revision can hold rows with every column filled, and have room for more columns."""
+    _refuse_broken(it.chain)
+    shadows = it.prover.shadows()
+    with chain_clone(shadows, it.chain, it.chain.head) as clone, connect(clone) as connection:
+        facts, used = chain_facts(clone), used_columns(connection)
+    if max(used.values(), default=0) >= MANY_COLUMNS:
+        used = chain_columns(shadows, it.chain, it.chain.head)  # proofs drop columns too
+    if it.url is not None:
+        with reading(it.url) as connection:
+            there = used_columns(connection, MANY_COLUMNS)
+        used = {**used, **{name: max(count, used.get(name, 0)) for name, count in there.items()}}
+    found = near_limits(facts, used)
+    if not found:
+        return Outcome(True, "no table near a limit", "no table near a limit")
+    remedy = (
+        "Such a row is refused when it is inserted; empty fields take nothing. Give fields that hold numbers, dates or "
+        "flags a choices.column_type in object_meta.json that says so, or leave the object out of the selection."
+    )
+    return Outcome(False, _shown(found), "no table near a limit", remedy, "WARN")
 
 
 def revisions_reversible(it: Situation) -> Outcome:
@@ -126,9 +113,10 @@ def alembic_version_at_head(it: Situation) -> Outcome:
         return Outcome(True, stored, expected)
     if it.chain.problems():
         return Outcome(False, stored, expected, it.chain.problems()[0].remedy, "WARN")
-    blocking = [fault for fault in it.standing.faults if fault.blocks]
+    if error := it.in_the_way:
+        return Outcome(False, stored, expected, error.remedy, "WARN")
     pending = f"{counted(len(it.pending), 'revision')} pending: review, then `monarch run-migrations`."
-    return Outcome(False, stored, expected, blocking[0].remedy if blocking else pending, "WARN")
+    return Outcome(False, stored, expected, pending, "WARN")
 
 
 def alembic_version_precedes_next(it: Situation) -> Outcome:
@@ -148,8 +136,7 @@ def alembic_version_precedes_next(it: Situation) -> Outcome:
         expected = it.chain.head or BASE
     if stored == expected:
         return Outcome(True, stored, expected)
-    blocking = [fault for fault in it.standing.faults if fault.blocks]
-    return Outcome(False, stored, expected, blocking[0].remedy if blocking else "Look at `monarch status`.")
+    return Outcome(False, stored, expected, it.in_the_way.remedy if it.in_the_way else "Look at `monarch status`.")
 
 
 def ledger_agrees(it: Situation) -> Outcome:
@@ -157,6 +144,10 @@ def ledger_agrees(it: Situation) -> Outcome:
     for fault in it.standing.faults:
         if fault.kind not in ("changed", "comments"):
             return Outcome(False, fault.stored, fault.expected, f"{fault.message} {fault.remedy}")
+    if it.standing.move and it.in_the_way:
+        return Outcome(False, _stored(it.standing), "revisions that the chain comes to", str(it.in_the_way))
+    if not it.standing.target.version and (error := it.set_up_already):
+        return Outcome(False, BASE, "the revision that its schema equals", str(error))
     ledger = it.standing.target.head or BASE
     return Outcome(True, _stored(it.standing), ledger)
 
@@ -164,7 +155,8 @@ def ledger_agrees(it: Situation) -> Outcome:
 def applied_files_unchanged(it: Situation) -> Outcome:
     """The files of applied revisions are as they were when they were applied."""
     found = [fault for fault in it.standing.faults if fault.kind in ("changed", "comments")]
-    count = counted(len(it.standing.target.entries), "applied file")
+    files = it.chain.only(entry.revision for entry in it.standing.target.entries)
+    count = counted(len(files), "applied file")
     if not found:
         return Outcome(True, f"{count} unchanged", f"{count} unchanged")
     worst = min(found, key=lambda fault: fault.kind == "comments")
@@ -183,19 +175,24 @@ def no_drift(it: Situation) -> Outcome:
     if not found.looked:
         return Outcome(False, "not known", "no drift", found.not_compared, "WARN")
     note = f" ({found.not_compared})" if found.not_compared else ""
+    ahead = found.set_up_already(it.standing.target.version)
+    if ahead and not found.besides_ahead():
+        severity: Severity = "WARN" if it.standing.target.version else "ERROR"
+        return Outcome(False, ahead.message.rstrip(".") + note, "no drift", ahead.remedy, severity)
     if not found.findings:
         return Outcome(True, f"no drift{note}", "no drift")
     remedy = (
         "Undo by hand what was changed by hand. Or keep it: declare it in the sources, `monarch generate-migrations`, "
         "then `monarch adopt` records that the target has it."
     )
-    severity: Severity = "ERROR" if at_risk(found.findings) else "WARN"
+    severity = "ERROR" if at_risk(found.findings) else "WARN"
     return Outcome(False, _listed(found.findings) + note, "no drift", remedy, severity)
 
 
 Check = Callable[[Situation], Outcome]
 FILE_CHECKS: Mapping[str, Check] = {
-    check.__name__: check for check in (revision_chain_unbroken, sources_covered, revisions_proved)
+    check.__name__: check
+    for check in (revision_chain_unbroken, sources_covered, revisions_proved, tables_within_limits)
 }
 TARGET_CHECKS: Mapping[str, Check] = {
     check.__name__: check
@@ -221,7 +218,7 @@ def run_check(check: Check, situation: Situation) -> Outcome:
 
 
 def _refuse_broken(chain: Chain) -> None:
-    for problem in chain.problems():
+    for problem in filter(None, (chain.no_folder(), *chain.problems())):
         raise problem
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monarch_dagster.errors import counted
+from monarch_dagster.migrations.changes import count_columns
 from monarch_dagster.migrations.hazards import limit_hazards, lock_hazards, sorted_hazards
 from monarch_dagster.migrations.planning.operation import Operation, Phase
 from monarch_dagster.migrations.planning.path import Leg, path
@@ -114,7 +115,7 @@ def summarise(changes: Sequence[Difference], renames: Sequence[Rename] = ()) -> 
     altered = set()
     for change in changes:
         kind = change.relation.rpartition(".")[0].rpartition(" ")[0] or change.relation.partition(" ")[0]
-        if not change.aspect.startswith("the "):
+        if not change.whole:
             altered.add(change.relation)
         elif change.found:
             gone[kind] += 1
@@ -126,7 +127,8 @@ def summarise(changes: Sequence[Difference], renames: Sequence[Rename] = ()) -> 
         for kind, count in sorted(kinds.items())
     ]
     if altered:
-        parts.append(f"change {counted(len(altered), 'relation')}")
+        columns = count_columns(changes)
+        parts.append(f"change {counted(len(altered), 'relation')}" + (f" ({columns})" if columns else ""))
     if renames:
         parts.append(rename_hints(renames))
     return ", ".join(parts)

@@ -8,11 +8,13 @@ from typing import Literal
 
 from sqlalchemy import URL, Connection
 
+from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.ledger import read_hashes, read_recorded, target_of
 from monarch_dagster.postgres.engines import reading
 from monarch_dagster.schema.facts import Difference, Facts, differences, read_facts, relation_hash
 
 Kind = Literal["extra", "missing", "changed"]
+SHOWN_AHEAD = 5
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,35 @@ class Drift:
     """What was found on a target; `foreign` lists the relations in managed schemas that no revision made.
 
     `not_compared` says why a comparison was not made, and what to do for it; "" where it was. `looked` is False where
-    not even the ledger's record could be compared with.
+    not even the ledger's record could be compared with. `ahead` lists what pending revisions do, and the target has
+    already: relations, and aspects as "table landing.note: column x".
     """
 
     findings: tuple[Finding, ...] = ()
     foreign: tuple[str, ...] = ()
     not_compared: str = ""
     looked: bool = True
+    ahead: tuple[str, ...] = ()
+
+    def set_up_already(self, version: str | None) -> MonarchError | None:
+        """Return what to do where a target at `version` has already what pending revisions do, None where not."""
+        if not self.ahead:
+            return None
+        more = f" and {len(self.ahead) - SHOWN_AHEAD} more" if len(self.ahead) > SHOWN_AHEAD else ""
+        names = ", ".join(self.ahead[:SHOWN_AHEAD]) + more
+        return MonarchError(
+            f"The target is at {version}, and has already what pending revisions make: {names}."
+            if version
+            else "The target looks set up already: it has no version, and what pending revisions make is there: "
+            f"{names}.",
+            remedy="`monarch adopt` records the revision that its schema equals (`--dry-run` only tells). Else rename "
+            "or drop what is in the way, then `monarch run-migrations`.",
+        )
+
+    def besides_ahead(self) -> tuple[Finding, ...]:
+        """Return the findings that pending revisions do not explain."""
+        there = tuple(f"{name} is " for name in self.ahead)
+        return tuple(item for item in self.findings if not f"{item.relation}: {item.detail}".startswith(there))
 
 
 def find_drift(url: URL, expected: Facts | None = None, major: int = 0) -> Drift:
@@ -67,6 +91,27 @@ def find_drift(url: URL, expected: Facts | None = None, major: int = 0) -> Drift
     seen = _told(differences(expected, found.only(made)), " (other than its revisions make it on a shadow)")
     more = tuple(item for item in seen if (item.relation, item.detail.rpartition(" (other")[0]) not in drifted)
     return Drift((*findings, *more), foreign)
+
+
+def find_ahead(url: URL, at: Facts, goal: Facts, *, comparable: bool) -> tuple[str, ...]:
+    """Return what leads from the facts `at` a target's version to `goal`, and is on the target already.
+
+    A schema is not counted: revisions make it IF NOT EXISTS. Where the shadow that the facts are of is of another
+    version, and not `comparable`, only whole relations are looked at.
+    """
+    changes = [item for item in differences(goal, at) if not item.relation.startswith("schema ")]
+    if not changes:
+        return ()
+    with reading(url) as connection:
+        there = read_facts(connection, sorted(schemas_of(item.relation for item in changes))).relations
+    found = []
+    for item in changes:
+        if item.whole:
+            if (item.relation in there) == bool(item.expected):
+                found.append(item.relation)
+        elif comparable and there.get(item.relation, {item.aspect: None}).get(item.aspect, "") == item.expected:
+            found.append(f"{item.relation}: {item.aspect}")
+    return tuple(found)
 
 
 def schemas_of(relations: Iterable[str]) -> set[str]:

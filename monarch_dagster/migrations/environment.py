@@ -23,7 +23,9 @@ from monarch_dagster.errors import MonarchError
 from monarch_dagster.interrupts import Interrupted, interruptible
 from monarch_dagster.migrations.builds import settled
 from monarch_dagster.migrations.data_loss import guarded, leaves_transaction
-from monarch_dagster.migrations.ledger import SCHEMA, make_tables, target_of
+from monarch_dagster.migrations.failures import COMMIT_NOTE, NOTE, OUTSIDE_NOTE, refused
+from monarch_dagster.migrations.ledger import target_of
+from monarch_dagster.migrations.ledger_tables import SCHEMA, make_tables
 from monarch_dagster.migrations.lock_timeouts import build_patience, lock_budget
 from monarch_dagster.migrations.options import Options
 from monarch_dagster.migrations.recording import Recording
@@ -37,6 +39,7 @@ from monarch_dagster.postgres.locks import (
     notice_lost_client,
 )
 from monarch_dagster.postgres.pooler import check_direct
+from monarch_dagster.schema.catalog import SPELLING
 
 if TYPE_CHECKING:
     from alembic.runtime.environment import EnvironmentContext
@@ -44,18 +47,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ATTRIBUTE = "monarch"
-# How an error that a revision raises says which one it was.
-NOTE = "in revision "
-# How it says that the revision was not in a transaction, or that its transaction was being committed.
-OUTSIDE_NOTE = "outside of a transaction"
-COMMIT_NOTE = "at its commit"
 # How long a revision is tried again whose locks are not to be had, and the longest pause in between.
 RETRY_SECONDS = 600.0
 LONGEST_PAUSE_SECONDS = 15.0
 # lock_not_available, deadlock_detected (PostgreSQL, "Error Codes"): the revision was rolled back and may run again.
 PASSING_ERRORS = frozenset({"55P03", "40P01"})
 # Commands of Alembic that only look; they need no lock.
-READING_COMMANDS = frozenset({"current", "check", "history", "heads", "show", "branches"})
+READING_COMMANDS = frozenset({"current", "history", "heads", "show", "branches"})
+
+# A value becomes the same in another type whoever runs the revision and wherever; Salesforce gives times in UTC.
+SETTINGS = "; ".join(f"SET {name} = '{value}'" for name, value in SPELLING.items())
 
 Step = Any  # alembic.runtime.migration.RevisionStep, which has no public type
 StepsFunction = Callable[[Any, Any], Iterable[Step]]
@@ -77,15 +78,21 @@ def migrate(context: EnvironmentContext) -> None:
         except Interrupted:
             log.warning("Interrupted")
             sys.exit(exit_code())
-        except MonarchError as error:
+        except (MonarchError, exc.DBAPIError) as error:
+            told = error if isinstance(error, MonarchError) else refused(error)
             # The one kind of error that plain `alembic` prints without a stack trace.
-            raise CommandError(str(error)) from None
+            raise CommandError(str(told)) from None
 
 
 def _migrate(context: EnvironmentContext, read_options: Callable[[], Options]) -> None:
     if context.is_offline_mode():
         _migrate_offline(context)
         return
+    if command(context) == "check":
+        raise MonarchError(
+            "`alembic check` compares with what Alembic can see of the models, which misses much.",
+            remedy="`monarch check` compares files, ledger and schema.",
+        )
     options = read_options()
     if options.shadow:
         with connect(options.url) as connection:
@@ -101,6 +108,8 @@ def _migrate(context: EnvironmentContext, read_options: Callable[[], Options]) -
         with lock, connect(options.url) as connection:
             make_tables(connection)
             _migrate_online(context, connection, options)
+            if not options.locked:
+                options.on_end()
 
 
 def _migrate_offline(context: EnvironmentContext) -> None:
@@ -111,7 +120,7 @@ def _migrate_offline(context: EnvironmentContext) -> None:
         version_table_schema=SCHEMA,
         dialect_opts={"paramstyle": "named"},
     )
-    context.static_output(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};")
+    context.static_output(f"{SETTINGS};\nCREATE SCHEMA IF NOT EXISTS {SCHEMA};")
     with context.begin_transaction():
         context.run_migrations()
 
@@ -120,6 +129,7 @@ def _migrate_online(context: EnvironmentContext, connection: Connection, options
     if options.shadow:
         run_script(connection, f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     notice_lost_client(connection)
+    run_script(connection, SETTINGS)
     connection.commit()
     _configure(context, connection)
     steps_function: StepsFunction = context.get_context().opts["fn"]

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,6 +25,7 @@ from monarch_dagster.migrations.chain import Chain, load_chain
 from monarch_dagster.migrations.proofs import Proofs
 from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts, keep_clone
 from monarch_dagster.migrations.revisions import BASE, Hazard, Revision, revision_id
+from monarch_dagster.migrations.undeclared import remedy, undeclared
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.salesforce.object_meta import read_object_meta
@@ -109,8 +110,20 @@ def propose(
         return proposal
 
 
-def coverage(sources: Sources, shadows: ShadowServer) -> tuple[bool, tuple[str, ...]]:
-    """Say whether the chain comes to the desired schema, so that generating would propose nothing, and what it carries.
+@dataclass(frozen=True)
+class Coverage:
+    """Whether the chain comes to the desired schema, so that generating would propose nothing, and what it carries.
+
+    `undeclared` tells where the revisions are ahead of the sources, and not the other way round.
+    """
+
+    covered: bool = False
+    carried: tuple[str, ...] = ()
+    undeclared: tuple[str, ...] = ()
+
+
+def coverage(sources: Sources, shadows: ShadowServer) -> Coverage:
+    """Compare the chain with the sources.
 
     Raises `MonarchError` as `propose` does.
     """
@@ -118,7 +131,8 @@ def coverage(sources: Sources, shadows: ShadowServer) -> tuple[bool, tuple[str, 
     with chain_clone(shadows, chain, chain.head) as url:
         before = chain_facts(url)
         declared = desired_facts(shadows, chain, checked_sources(sources, before))
-    return carry(before, declared) == before, before.carried()
+    wanted = carry(before, declared)
+    return Coverage(wanted == before, before.carried(), undeclared(chain, wanted, before))
 
 
 @contextmanager
@@ -167,11 +181,25 @@ def _propose_empty(chain: Chain, message: str) -> Proposal:
 
 
 def _propose_changes(sources: Sources, chain: Chain, shadows: ShadowServer, message: str) -> Proposal:
+    from monarch_dagster.migrations.limits import TooManyColumnsError
+
+    try:
+        return _propose_on(sources, chain, shadows, message)
+    except TooManyColumnsError:
+        # On a clone that is kept, proofs have dropped columns, too.
+        return _propose_on(sources, chain, shadows, message, fresh=True)
+
+
+def _propose_on(
+    sources: Sources, chain: Chain, shadows: ShadowServer, message: str, *, fresh: bool = False
+) -> Proposal:
     from monarch_dagster.migrations.compose import Way, compose, summarise
+    from monarch_dagster.migrations.limits import check_columns
     from monarch_dagster.migrations.prove import prove_drafts
+    from monarch_dagster.migrations.provider_renames import likely_provider_renames
     from monarch_dagster.migrations.renames import find_renames, likely_renames
 
-    with chain_clone(shadows, chain, chain.head) as url:
+    with chain_clone(shadows, chain, chain.head, fresh=fresh) as url:
         before = chain_facts(url)
         desired = checked_sources(sources, before)
         for warning in desired.warnings:
@@ -183,13 +211,20 @@ def _propose_changes(sources: Sources, chain: Chain, shadows: ShadowServer, mess
             return Proposal(chain.head, warnings=desired.warnings, carried=before.carried())
         renamed = renamed_facts(url, before, renames)
         way = Way(before, renamed, carry(renamed, declared), renames)
+        check_columns(renamed, way.wanted, _used_columns(url, renames))
         changes = tuple(differences(way.wanted, way.renamed))
         drafts = compose(chain.head, way, desired, message or summarise(changes, renames))
         statements = prove_drafts(url, drafts, before)
         revisions = tuple(_proposed(chain, item, message, sql) for item, sql in zip(drafts, statements, strict=True))
         # The clone is now what the next command would have to replay.
         keep_clone(shadows, chain.extended(*map(_as_read, revisions)), url)
-    hints = tuple(likely_renames(way.renamed, way.wanted))
+    file = str(sources.object_meta_path)
+    hints = (
+        *likely_renames(way.renamed, way.wanted, desired.metadata),
+        *likely_provider_renames(before, desired.meta, sources.provider_schema, file),
+    )
+    if lines := undeclared(chain, way.wanted, way.renamed):
+        hints = (*hints, remedy(lines))
     for hint in hints:
         log.warning("%s", hint)
     return Proposal(
@@ -223,6 +258,16 @@ def renamed_facts(url: URL, before: Facts, renames: Sequence[Rename]) -> Facts:
         renamed = read_facts(connection, user_schemas(connection))
         connection.rollback()
     return renamed
+
+
+def _used_columns(url: URL, renames: Sequence[Rename]) -> Mapping[str, int]:
+    """Return how many columns tables have, dropped ones counted, by the names that renames give them."""
+    from monarch_dagster.migrations.limits import used_columns
+
+    with connect(url) as connection:
+        used = used_columns(connection)
+    new = {f"{item.schema}.{item.old}": f"{item.schema}.{item.new}" for item in renames if not item.column}
+    return {new.get(name, name): count for name, count in used.items()}
 
 
 def _as_read(proposed: ProposedRevision) -> Revision:

@@ -12,75 +12,21 @@ import json
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import URL, Connection, exc
+from sqlalchemy import URL, Connection
 
-from monarch_dagster.errors import MonarchError
-from monarch_dagster.postgres.engines import first_line, reading, run_script
+from monarch_dagster.migrations.ledger_tables import FACTS, LEDGER, VERSION_TABLE
+from monarch_dagster.postgres.engines import reading, run_script
 from monarch_dagster.schema.facts import Aspects, relation_hash
-
-SCHEMA = "alembic"
-VERSION_TABLE = f"{SCHEMA}.alembic_version"
-LEDGER = f"{SCHEMA}.revision_ledger"
-FACTS = f"{SCHEMA}.facts_hash"
-
-# insufficient_privilege (PostgreSQL, "Error Codes").
-_NOT_PERMITTED = "42501"
 
 Direction = Literal["upgrade", "downgrade", "adopt", "rebase"]
 
-_TABLES = f"""
-CREATE TABLE {LEDGER} (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    direction text NOT NULL CHECK (direction IN ('upgrade', 'downgrade', 'adopt', 'rebase')),
-    revision text NOT NULL,
-    down_revision text,
-    digest text NOT NULL,
-    body bytea NOT NULL,
-    sql bytea NOT NULL,
-    server_version integer NOT NULL,
-    facts_before text,
-    facts_after text,
-    relations jsonb NOT NULL,
-    hazards jsonb NOT NULL,
-    approvals text[] NOT NULL,
-    applied_by text NOT NULL,
-    database_user text NOT NULL DEFAULT session_user,
-    run text NOT NULL,
-    started_at timestamptz NOT NULL,
-    seconds double precision NOT NULL,
-    ended_at timestamptz
-);
-COMMENT ON TABLE {LEDGER} IS
-    'What Monarch applied to this database: append-only. body and sql are compressed with zlib.';
-CREATE UNIQUE INDEX revision_ledger_in_force ON {LEDGER} (coalesce(down_revision, ''))
-    WHERE ended_at IS NULL AND direction <> 'downgrade';
-CREATE OR REPLACE FUNCTION {SCHEMA}.keep_ledger() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    ended timestamptz;
-BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        ended := NEW.ended_at;
-        NEW.ended_at := NULL;
-        IF OLD.ended_at IS NULL AND NEW IS NOT DISTINCT FROM OLD THEN
-            NEW.ended_at := ended;
-            RETURN NEW;
-        END IF;
-    END IF;
-    RAISE EXCEPTION '{LEDGER} is append-only: % is refused', TG_OP;
-END $$;
-CREATE TRIGGER keep_ledger BEFORE UPDATE OR DELETE ON {LEDGER}
-    FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.keep_ledger();
-CREATE TRIGGER keep_ledger_whole BEFORE TRUNCATE ON {LEDGER}
-    FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.keep_ledger();
-DROP TABLE IF EXISTS {FACTS};
-CREATE TABLE {FACTS} (relation text PRIMARY KEY, hash text NOT NULL, facts jsonb NOT NULL);
-COMMENT ON TABLE {FACTS} IS 'The relations that revisions made, as this server printed them after the last one.';
-"""
+# A time as a number: the driver reads none where the database's DateStyle is another than ISO.
 _IN_FORCE = f"""
-SELECT id, direction, revision, down_revision, digest, server_version, applied_by, started_at
+SELECT id, direction, revision, down_revision, digest, server_version, applied_by,
+    extract(epoch FROM started_at)::double precision
 FROM {LEDGER} WHERE ended_at IS NULL AND direction <> 'downgrade' ORDER BY id
 """
 
@@ -97,6 +43,12 @@ class Entry:
     server_version: int
     applied_by: str
     started_at: datetime
+
+    @classmethod
+    def read(cls, row: Sequence[Any]) -> Entry:
+        """Return the entry that a row of the query is."""
+        values = [*row[:-1], datetime.fromtimestamp(row[-1], UTC)]
+        return cls(*values)
 
 
 @dataclass(frozen=True)
@@ -115,6 +67,11 @@ class Target:
     def version(self) -> str | None:
         """The stored revision, None for base; the first of several."""
         return self.versions[0] if self.versions else None
+
+    @property
+    def said(self) -> str | None:
+        """All that `alembic_version` says, for people: None for base, several rows as "a and b"."""
+        return " and ".join(self.versions) or None
 
     @property
     def head(self) -> str | None:
@@ -163,7 +120,7 @@ def target_of(connection: Connection) -> Target:
         (VERSION_TABLE, LEDGER),
     ).one()
     versions = run(f"SELECT version_num FROM {VERSION_TABLE} ORDER BY 1").scalars().all() if version_table else ()
-    entries = [Entry(*row) for row in run(_IN_FORCE)] if ledger else []
+    entries = [Entry.read(row) for row in run(_IN_FORCE)] if ledger else []
     return Target(tuple(versions), linked(entries), ledger is not None, major)
 
 
@@ -185,31 +142,9 @@ def read_bodies(connection: Connection, entries: Iterable[Entry]) -> dict[str, b
     return {revision: zlib.decompress(body) for revision, body in rows}
 
 
-def make_tables(connection: Connection) -> None:
-    """Make the schema and the ledger where they are not there, in the connection's transaction.
-
-    Raises `MonarchError`, with the transaction aborted, where the role may not.
-    """
-    # Asked first: IF NOT EXISTS wants the right to create schemas also where the schema is there.
-    schema, ledger, role = connection.exec_driver_sql(
-        "SELECT to_regnamespace(%s), to_regclass(%s), quote_ident(current_user)", (SCHEMA, LEDGER)
-    ).one()
-    try:
-        if schema is None:
-            run_script(connection, f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        if ledger is None:
-            run_script(connection, _TABLES)
-    except exc.DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != _NOT_PERMITTED:
-            raise
-        give = (
-            f"CREATE SCHEMA {SCHEMA} AUTHORIZATION" if schema is None else f"GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO"
-        )
-        raise MonarchError(
-            f"The role {role} may not make the tables of the schema {SCHEMA}, where Monarch writes what it applied: "
-            f"{first_line(error)}. Nothing was changed.",
-            remedy=f"Have the database's owner run: {give} {role};",
-        ) from None
+def read_past(connection: Connection) -> frozenset[str]:
+    """Return all revisions that were ever in force, those that still are among them."""
+    return frozenset(connection.exec_driver_sql(f"SELECT DISTINCT revision FROM {LEDGER}").scalars())
 
 
 def add_row(connection: Connection, row: Row) -> None:

@@ -57,7 +57,7 @@ def catch_up(chain: Chain, shadows: Callable[[], ShadowServer], options: Options
             return  # another run was first
         version, goal = standing.target.version, move.goal[-1].revision
         log.info("%s: rebased since. Moving the target from %s to %s", _names(move), version, goal)
-        wanted = _try_on_shadow(chain, move, standing, shadows(), options.url)
+        wanted = rehearse(chain, move, standing, shadows(), options.url)
         if move.missing:
             contents = [(item.revision, item.path.read_bytes()) for item in move.missing]
             with script_folder(stacked(version, contents)) as folders:
@@ -67,8 +67,11 @@ def catch_up(chain: Chain, shadows: Callable[[], ShadowServer], options: Options
         log.info("The target is now at %s", goal)
 
 
-def _try_on_shadow(chain: Chain, move: Move, standing: Standing, shadows: ShadowServer, url: URL) -> Facts:
-    """Run the target's own way on a shadow; return the facts that it shares with the chain's, else raise."""
+def rehearse(chain: Chain, move: Move, standing: Standing, shadows: ShadowServer, url: URL) -> Facts:
+    """Run the target's own way on a shadow, and return the facts that it then shares with the chain's.
+
+    Raises `MonarchError` that says what to revert where it would not come to them.
+    """
     if standing.target.major != shadows.major:
         raise MonarchError(
             f"The target has {_names(move)} applied, which a rebase put behind other revisions. Whether it comes to "

@@ -31,3 +31,5 @@ class Options:
     # Told the revisions that an upgrade is about to run; it may refuse them.
     on_steps: Callable[[Sequence[str]], None] = field(default=lambda _revisions: None)
     on_step: Callable[[str, float], None] = field(default=lambda _revision, _seconds: None)
+    # Called, under the lock, when all revisions have run.
+    on_end: Callable[[], None] = field(default=lambda: None)

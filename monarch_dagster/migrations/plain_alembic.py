@@ -23,11 +23,15 @@ from monarch_dagster.errors import MonarchError
 from monarch_dagster.interrupts import Interrupted, interruptible
 from monarch_dagster.migrations.chain import VERSIONS, Chain, approved_revisions, load_chain
 from monarch_dagster.migrations.options import Options
+from monarch_dagster.migrations.registering import register
 from monarch_dagster.migrations.standing import look
+from monarch_dagster.schema.desired import Sources
 from monarch_dagster.settings import Settings
 
 if TYPE_CHECKING:
     from alembic.runtime.environment import EnvironmentContext
+
+log = logging.getLogger(__name__)
 
 STAMP = "stamp"
 DOWNGRADE = "downgrade"
@@ -64,6 +68,7 @@ def plain_options(context: EnvironmentContext, command: str) -> Options:
         unproved=approved_revisions(chain, unproved),
         on_start=lambda _revisions: _check_standing(chain, url, command),
         on_steps=lambda revisions: _prove_elsewhere(revisions, unproved),
+        on_end=lambda: _register(settings.sources, url, command),
     )
 
 
@@ -77,6 +82,14 @@ def _check_standing(chain: Chain, url: URL, command: str) -> None:
             f"The target has revisions applied that a rebase put behind others (it is at {standing.target.version}).",
             remedy="`monarch run-migrations` applies what is missing and moves the target's version.",
         )
+
+
+def _register(sources: Sources, url: URL, command: str) -> None:
+    if command == STAMP:
+        return
+    registry = register(sources, url, locked=True)
+    if registry.changed or registry.removed:
+        log.info("Registry: %s", registry.told)
 
 
 def _prove_elsewhere(revisions: Sequence[str], unproved: Sequence[str]) -> None:

@@ -17,12 +17,13 @@ from sqlalchemy import URL
 from monarch_dagster.errors import IrreversibleRevision, MonarchError
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.compose import Draft
-from monarch_dagster.migrations.hazards import DATA_LOSS, REWRITE, SCAN
+from monarch_dagster.migrations.failures import RefusedError
+from monarch_dagster.migrations.hazards import CONVERSION, DATA_LOSS, REWRITE, SCAN
 from monarch_dagster.migrations.options import Options
 from monarch_dagster.migrations.planning.operation import qualified
 from monarch_dagster.migrations.replay import SHADOW_SQL, chain_facts
 from monarch_dagster.migrations.revisions import BASE, Hazard, Revision
-from monarch_dagster.migrations.rows import Snapshot, fill, lost, rewritten, take
+from monarch_dagster.migrations.rows import Snapshot, fill, least, lost, rewritten, take
 from monarch_dagster.migrations.scripts import write_stub
 from monarch_dagster.postgres.engines import connect, run_script
 from monarch_dagster.schema.facts import Facts, differences
@@ -111,7 +112,9 @@ def _prove(url: URL, versions: Sequence[Path], subject: _Subject, before: Facts)
     except IrreversibleRevision:
         return after
     _check(subject, "downgrade", before, chain_facts(url))
-    _check_rows(subject, "downgrade", now, _snapshot(url, names))
+    # What an upgrade by hand put in, its downgrade may take out again.
+    kept = now if subject.end else least(rows, now)
+    _check_rows(subject, "downgrade", kept, _snapshot(url, names))
     _run_or_empty(url, versions, subject, "second upgrade", names, now)
     _check(subject, "second upgrade", after, chain_facts(url))
     return after
@@ -140,7 +143,7 @@ def _upgrade_with_rows(url: URL, versions: Sequence[Path], subject: _Subject, ta
         rows = _snapshot(url, tables)
         try:
             _run(url, versions, subject, "upgrade")
-        except runner.RefusedError as error:
+        except RefusedError as error:
             if not filled or not _may_fail(subject, error):
                 raise
             _empty(url, tables)
@@ -158,7 +161,7 @@ def _run_or_empty(
     """Run a leg, without rows where they stop it: a column that was dropped comes back without its values."""
     try:
         _run(url, versions, subject, leg)
-    except runner.RefusedError as error:
+    except RefusedError as error:
         if not _may_fail(subject, error):
             raise
         _empty(url, tables)
@@ -183,9 +186,9 @@ def _run(url: URL, versions: Sequence[Path], subject: _Subject, leg: str) -> Non
         raise
 
 
-def _may_fail(subject: _Subject, error: runner.RefusedError) -> bool:
+def _may_fail(subject: _Subject, error: RefusedError) -> bool:
     """Say whether rows may stop the revision: what a person wrote may, what was generated where a hazard says so."""
-    declared = any(hazard.kind in (REWRITE, SCAN, DATA_LOSS) for hazard in subject.hazards)
+    declared = any(hazard.kind in (CONVERSION, REWRITE, SCAN, DATA_LOSS) for hazard in subject.hazards)
     return error.sqlstate[:2] in DATA_ERRORS and (subject.end is None or declared)
 
 

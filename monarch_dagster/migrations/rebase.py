@@ -23,6 +23,7 @@ from monarch_dagster.migrations.git import Branch, GitError, default_branches, u
 from monarch_dagster.migrations.proofs import Proofs
 from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts
 from monarch_dagster.migrations.revisions import Revision, said_id
+from monarch_dagster.migrations.undeclared import undeclared
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.schema.desired import Sources
 from monarch_dagster.schema.facts import carry
@@ -56,6 +57,7 @@ class Rebased:
     done: tuple[Revision, ...] = ()
     deleted: tuple[Path, ...] = ()
     sources_covered: bool | None = None
+    undeclared: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `monarch rebase --json`."""
@@ -71,6 +73,7 @@ class Rebased:
             "deleted": [str(path) for path in self.deleted],
             "head": self.head,
             "sources_covered": self.sources_covered,
+            "undeclared": list(self.undeclared),
         }
 
 
@@ -83,6 +86,7 @@ class _New:
     contents: tuple[bytes, ...] = ()
     vanished: tuple[Revision, ...] = ()
     covered: bool | None = None
+    undeclared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ def rebase(
         done=found.done if found else (),
         deleted=spare,
         sources_covered=new.covered,
+        undeclared=new.undeclared,
     )
 
 
@@ -191,8 +196,10 @@ def _written_anew(sources: Sources, shadows: ShadowServer, found: Split) -> _New
                 "%s", f"{unit} → {', '.join(item.revision for item in new)}" if new else f"{unit}: nothing is left"
             )
         here = behind.facts()
+        wanted = carry(here, declared)
+        left = undeclared(behind.chain, wanted, here)
         chain = replace(behind.chain, directory=directory)
-    return _New(chain, tuple(moved), tuple(contents), tuple(vanished), carry(here, declared) == here)
+    return _New(chain, tuple(moved), tuple(contents), tuple(vanished), wanted == here, left)
 
 
 def _publish(found: Split, new: _New) -> None:

@@ -28,6 +28,9 @@ from monarch_dagster.migrations.ledger import (
 from monarch_dagster.migrations.revisions import Revision
 from monarch_dagster.schema.facts import Aspects, Facts, combined_hash, read_facts, relation_hash, user_schemas
 
+# How statements end that only look, or make what is gone again before the revision ends.
+UNRECORDED = " /* not recorded */"
+
 
 @dataclass
 class Recording:
@@ -58,7 +61,8 @@ class Recording:
         self.statements.clear()
 
         def keep(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-            self.statements.append(statement)
+            if not statement.endswith(UNRECORDED):
+                self.statements.append(statement)
 
         event.listen(self.connection, "before_cursor_execute", keep)
         try:

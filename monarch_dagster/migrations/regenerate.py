@@ -243,7 +243,7 @@ def matches(history: History, facts: Sequence[Facts]) -> bool:
     for start, end, old in zip(facts, facts[1:], history.ends, strict=False):
         for change in differences(end, start):
             there = old.relations.get(change.relation)
-            if change.aspect.startswith("the "):
+            if change.whole:
                 if there != end.relations.get(change.relation):
                     return False
             elif (there or {}).get(change.aspect, "") != change.expected:

@@ -133,8 +133,13 @@ def short_hash(*parts: str) -> str:
 
 
 def same_code(text: str, other: str) -> bool:
-    """Say whether two revision files do the same: comments, layout and docstrings do not count."""
-    return text == other or _code(text) == _code(other)
+    """Say whether two revision files do the same: comments, layout, docstrings and `replaces` do not count."""
+    return text == other or _code(_REPLACES.sub("", text, count=1)) == _code(_REPLACES.sub("", other, count=1))
+
+
+def same_but_message(text: str, other: str) -> bool:
+    """Say whether two revision files are alike, but for the message that each was generated with and `replaces`."""
+    return _unsaid(text) == _unsaid(other)
 
 
 def moved_text(text: str, revision: str, down_revision: str | None) -> str:
@@ -163,6 +168,10 @@ def _replaces(text: str, path: Path) -> tuple[frozenset[str], ...]:
             f"{path} does not say what it replaces as a list of lists of revisions: {found[1] if found else ''}.",
             remedy="Bring the line back with git; `monarch rebase` wrote it.",
         ) from None
+
+
+def _unsaid(text: str) -> str:
+    return _REPLACES.sub("", re.sub(r'\A"""[^\n]*', "", text), count=1)
 
 
 def _code(text: str) -> str:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import URL
 
-from monarch_dagster.migrations.hazards import LIMIT, MOST_COLUMNS
+from monarch_dagster.migrations.hazards import LIMIT, MANY_COLUMNS
 from monarch_dagster.migrations.revisions import Hazard, Revision
 from monarch_dagster.postgres.engines import reading
+from monarch_dagster.schema.columns import MOST_COLUMNS
 
-# From here on it is worth a word.
-MANY_COLUMNS = 1_400
 # reltuples is -1 until a table is analyzed (PostgreSQL, "pg_class"); the statistics collector may know more by then.
 _SIZES = """
 SELECT n.nspname || '.' || c.relname,

@@ -14,13 +14,13 @@ from sqlalchemy import URL
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations.chain import Chain
 from monarch_dagster.migrations.ledger import Entry, Target, read_bodies, target_of
-from monarch_dagster.migrations.revisions import BASE, Revision, same_code
+from monarch_dagster.migrations.revisions import BASE, Revision, same_but_message, same_code
 from monarch_dagster.postgres.engines import display, reading
 
-# What is wrong: several rows in alembic_version; a version without a ledger; a version that is not the ledger's; an
-# applied revision that no file has; applied files in another order; an applied file that does something else now, or
-# that only reads differently.
-Kind = Literal["rows", "no ledger", "stamped", "unknown", "order", "changed", "comments"]
+# What is wrong: there is no schema folder for what is applied; several rows in alembic_version; a version without a
+# ledger; a version that is not the ledger's; an applied revision that no file has; applied files in another order; an
+# applied file that does something else now, or that only reads differently.
+Kind = Literal["no folder", "rows", "no ledger", "stamped", "unknown", "order", "changed", "comments"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Fault:
     @property
     def misleads(self) -> bool:
         """Whether what the target says of itself cannot be gone by, not even to take something back."""
-        return self.kind in ("rows", "no ledger", "stamped")
+        return self.kind in ("no folder", "rows", "no ledger", "stamped")
 
     def error(self) -> MonarchError:
         """Return it as the error that a person reads."""
@@ -64,11 +64,18 @@ class Move:
 
 @dataclass(frozen=True)
 class Standing:
-    """What a target says, what is wrong with it, and the move that a rebase asks for."""
+    """What a target says, what is wrong with it, and the move that a rebase asks for.
+
+    `common` is the last revision up to which ledger and files agree, and `own` what the ledger has beyond it; of these
+    nothing in the chain stands for `lost`.
+    """
 
     target: Target
     faults: tuple[Fault, ...] = ()
     move: Move | None = None
+    common: str | None = None
+    own: tuple[Entry, ...] = ()
+    lost: tuple[Entry, ...] = ()
 
     def pending(self, chain: Chain, upto: str | None = None) -> tuple[Revision, ...]:
         """Return the revisions that would run, in order, up to `upto` (None: the head); none for a broken chain."""
@@ -84,10 +91,14 @@ class Standing:
         return tuple(item for item in pending if item in kept)
 
     @property
-    def comparable(self) -> str | None:
-        """The revision whose facts the target should have, None where that is not known."""
-        blocked = self.move is not None or any(fault.blocks for fault in self.faults)
-        return None if blocked else self.target.version
+    def blocked_by(self) -> Fault | None:
+        """The first fault that keeps revisions from being applied."""
+        return next((fault for fault in self.faults if fault.blocks), None)
+
+    @property
+    def of_files(self) -> Fault | None:
+        """The first fault that is to be mended in the files, before anything is generated beside them."""
+        return next((fault for fault in self.faults if fault.kind in ("no folder", "unknown", "changed")), None)
 
     def check(self, *, back: bool = False) -> None:
         """Raise `MonarchError` for the first fault that keeps revisions from being applied, or taken `back`."""
@@ -115,18 +126,25 @@ def judge(chain: Chain, target: Target, bodies: Mapping[str, bytes], name: str =
         bodies: the applied text of each applied revision whose file has another digest now.
         name: what the target is called in messages.
     """
+    if target.versions and (error := chain.no_folder()):
+        # A mistyped folder is not an empty one: nothing is to be taken back for that.
+        return Standing(target, (_no_folder(target, error, name),))
     if len(target.versions) > 1:
         return Standing(target, (_several(target, name),))
     if target.version != target.head:
         return Standing(target, (_not_the_ledgers(chain, target, name),))
     faults = _changed_files(chain, target.entries, bodies)
     common, own = _split(chain, target.entries)
-    if not own or chain.faults or len(chain.heads) > 1:
-        return Standing(target, (*_without_file(chain, own, common, name), *faults))
-    move = plan_move(chain, common, own)
-    if move is None:
-        return Standing(target, (*(_without_file(chain, own, common, name) or [_order(own, common, name)]), *faults))
-    return Standing(target, tuple(faults), move)
+    linear = not chain.problems()
+    move = plan_move(chain, common, own) if own and linear else None
+    if move is not None or not own:
+        return Standing(target, tuple(faults), move)
+    lost = _without_file(chain, own)
+    if lost:
+        faults.insert(0, _unknown(chain, own, lost, _movable(chain, common, own, lost) if linear else common, name))
+    elif linear:
+        faults.insert(0, _order(own, common, name))
+    return Standing(target, tuple(faults), None, common, own, lost)
 
 
 def plan_move(chain: Chain, common: str | None, own: Sequence[Entry]) -> Move | None:
@@ -163,6 +181,16 @@ def _digests(chain: Chain) -> dict[str, set[str]]:
     return digests
 
 
+def _no_folder(target: Target, error: MonarchError, name: str) -> Fault:
+    return Fault(
+        "no folder",
+        f"{error.message} {name} is at {target.version}.",
+        str(target.version),
+        "the folder of its revisions",
+        error.remedy.partition(" On the first setup")[0],
+    )
+
+
 def _several(target: Target, name: str) -> Fault:
     return Fault(
         "rows",
@@ -197,25 +225,38 @@ def _not_the_ledgers(chain: Chain, target: Target, name: str) -> Fault:
     )
 
 
-def _without_file(chain: Chain, own: Sequence[Entry], common: str | None, name: str) -> list[Fault]:
-    files = _digests(chain)
-    lost = [entry for entry in own if entry.revision not in files]
-    if not lost:
-        return []
+def _without_file(chain: Chain, own: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Return the entries that no file has, and no file stands for."""
+    applied = {entry.revision for entry in own}
+    known = _digests(chain).keys() | chain.unreadable
+    for item in chain.revisions:
+        known |= _covered(item, applied)
+    return tuple(entry for entry in own if entry.revision not in known)
+
+
+def _movable(chain: Chain, common: str | None, own: Sequence[Entry], lost: Sequence[Entry]) -> str | None:
+    """Return the last applied revision from which a target can go on with the chain: nothing above is to be kept."""
+    below = own[: own.index(lost[0])]
+    return below[-1].revision if below and plan_move(chain, common, below) else common
+
+
+def _unknown(chain: Chain, own: Sequence[Entry], lost: Sequence[Entry], below: str | None, name: str) -> Fault:
     names = ", ".join(entry.revision for entry in lost)
     first = lost[0]
-    return [
-        Fault(
-            "unknown",
-            f"{name} has {counted(len(lost), 'revision')} applied that no file in {chain.directory} has: {names} "
-            f"({f'{first.revision} ' if len(lost) > 1 else ''}by {first.applied_by}, "
-            f"{first.started_at:%Y-%m-%d %H:%M}).",
-            own[-1].revision,
-            "a revision of the chain",
-            "Bring the file back with git (a branch that is not merged here?). Or take back what it did, its text is "
-            f"in the ledger: `monarch revert --to {common or BASE}`.",
-        )
-    ]
+    back = (
+        f"Or take back what it did, its text is in the ledger: `monarch revert --to {below or BASE}`."
+        if below or len(lost) < len(own)
+        else "Nothing that is applied has a file: do MONARCH_SCHEMA_DIR and MONARCH_DATABASE_URL belong together?"
+    )
+    return Fault(
+        "unknown",
+        f"{name} has {counted(len(lost), 'revision')} applied that no file in {chain.directory} has: {names} "
+        f"({f'{first.revision} ' if len(lost) > 1 else ''}by {first.applied_by}, "
+        f"{first.started_at:%Y-%m-%d %H:%M}).",
+        own[-1].revision,
+        "a revision of the chain",
+        f"Bring the file back with git (a branch that is not merged here?). {back}",
+    )
 
 
 def _order(own: Sequence[Entry], common: str | None, name: str) -> Fault:
@@ -237,7 +278,10 @@ def _changed_files(chain: Chain, entries: Sequence[Entry], bodies: Mapping[str, 
         if entry.revision not in bodies or entry.revision not in files:
             continue
         path = files[entry.revision].path
-        same = same_code(path.read_text(), bodies[entry.revision].decode())
+        text, applied = path.read_text(), bodies[entry.revision].decode()
+        if same_but_message(text, applied):
+            continue  # two people who make one change name it as they like
+        same = same_code(text, applied)
         what = "its comments or its header were" if same else "what it does was"
         faults.append(
             Fault(
@@ -245,8 +289,8 @@ def _changed_files(chain: Chain, entries: Sequence[Entry], bodies: Mapping[str, 
                 f"{path.name} was changed after it was applied ({entry.started_at:%Y-%m-%d %H:%M}): {what} edited.",
                 f"{entry.revision} with digest {entry.digest[:12]}",
                 f"the same as in the file, {files[entry.revision].digest[:12]}",
-                f"Bring back what was applied with git: `git log -- '*{path.name}'`. A change belongs into a "
-                "revision of its own. If the schema is as the changed file has it, `monarch adopt` records that.",
+                f"Bring back what was applied with git: `git log --all -- '*{entry.revision}*'`. A change belongs into "
+                "a revision of its own. If the schema is as the changed file has it, `monarch adopt` records that.",
             )
         )
     return faults

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.beside import drift_beside, look_beside
 from monarch_dagster.migrations.chain import Chain, read_chain
 from monarch_dagster.migrations.drift import Drift, find_drift
-from monarch_dagster.migrations.generate import coverage
-from monarch_dagster.migrations.replay import chain_clone, chain_facts, made_of
+from monarch_dagster.migrations.generate import Coverage, coverage
+from monarch_dagster.migrations.preview import Preview, preview_conversions
 from monarch_dagster.migrations.revisions import Revision
 from monarch_dagster.migrations.sizes import Sizes, live_hazards, read_sizes, sizes_for
-from monarch_dagster.migrations.standing import Standing, look
+from monarch_dagster.migrations.standing import Standing
+from monarch_dagster.postgres.locks import who_migrates
 from monarch_dagster.postgres.shadow import ShadowServer
+from monarch_dagster.salesforce.kept_types import tight_choices
+from monarch_dagster.salesforce.namespaces import count_namespaces
 from monarch_dagster.salesforce.object_meta import ObjectMeta, digest, read_object_meta
+from monarch_dagster.salesforce.renamed import declared
 from monarch_dagster.schema.desired import Sources
-from monarch_dagster.schema.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,11 @@ class Status:
     """Where everything stands.
 
     `drift.foreign` lists relations in managed schemas that no revision made, `carried` what revisions made and no model
-    can declare; neither is an error. `sizes` has the tables of the target that the hazards of `pending` name.
-    `problems` says, with remedies, where version, ledger and files disagree, and what kept sources, revisions and
-    target from being compared; the rest is told all the same. `moving` says what a rebase has the next run do.
+    can declare, `undeclared` what revisions written by hand do and the sources should say; none is an error. `sizes`
+    has the tables of the target that the hazards of `pending` name. `problems` says, with remedies, where version,
+    ledger and files disagree, and what kept sources, revisions and target from being compared; the rest is told all the
+    same. `moving` says what a rebase has the next run do, `running` who migrates the target now, `conversions` what
+    those of `pending` would do to values.
     """
 
     database_revision: str | None
@@ -45,6 +51,9 @@ class Status:
     meta_digest: str
     problems: tuple[str, ...]
     moving: str = ""
+    undeclared: tuple[str, ...] = ()
+    running: str = ""
+    conversions: tuple[Preview, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `monarch status --json` (DESIGN section 5)."""
@@ -62,12 +71,17 @@ class Status:
                         for hazard in (*item.hazards, *live_hazards(tables))
                     ],
                     "tables": [asdict(size) for size in tables.values()],
+                    "conversions": [
+                        preview.to_json() for preview in self.conversions if preview.revision == item.revision
+                    ],
                 }
                 for item in self.pending
                 for tables in [sizes_for(item, self.sizes)]
             ],
             "sources_covered": self.sources_covered,
-            "missing": [{"object": name, "field": field} for name, field in self.meta.missing()],
+            "missing": [{"object": name, "field": field} for name, field in declared(self.meta).missing()],
+            "tight_choices": [asdict(item) for item in tight_choices(self.meta)],
+            "namespaces": [asdict(item) for item in count_namespaces(self.meta)],
             "drift": [
                 {"relation": item.relation, "detail": f"{item.kind}: {item.detail}"} for item in self.drift.findings
             ],
@@ -76,6 +90,8 @@ class Status:
             "carried": list(self.carried),
             "problems": list(self.problems),
             "moving": self.moving,
+            "undeclared": list(self.undeclared),
+            "running": self.running,
             "object_meta": {
                 "path": self.meta_path,
                 "sha256": self.meta_digest,
@@ -88,27 +104,39 @@ class Status:
 def read_status(sources: Sources, shadows: Callable[[], ShadowServer], target: URL) -> Status:
     """Read the status; `shadows` returns the server for shadow databases, started where it has to be.
 
-    Raises `MonarchError` when `object_meta.json` or the target cannot be read.
+    Raises `MonarchError` when the target cannot be read.
     """
     chain = read_chain(sources.schema_dir)
-    meta = read_object_meta(sources.object_meta_path) or ObjectMeta()
-    standing = look(chain, target)
+    standing, immovable = look_beside(chain, shadows, target)
     problems = [str(error) for error in chain.problems()] + [str(fault.error()) for fault in standing.faults]
-    compared = _Compared() if chain.problems() else _compare(chain, sources, shadows, standing, problems)
+    if immovable is not None:
+        problems.append(str(immovable))
+    if not problems and (error := chain.no_folder()):
+        problems.append(str(error))
+    meta, compared = ObjectMeta(), _Compared()
+    with _noting(problems):
+        meta = read_object_meta(sources.object_meta_path) or meta
+    if not chain.problems():
+        compared = _compare(chain, sources, shadows, standing, target, problems)
+    if compared.drift and (ahead := compared.drift.set_up_already(standing.target.version)):
+        problems.append(str(ahead))
     pending = standing.pending(chain)
     return Status(
-        database_revision=standing.target.version,
+        database_revision=standing.target.said,
         heads=chain.heads,
         pending=pending,
-        sources_covered=compared.covered,
-        drift=find_drift(target, compared.expected, compared.major),
-        carried=compared.carried,
+        sources_covered=compared.coverage.covered,
+        drift=compared.drift or find_drift(target),
+        carried=compared.coverage.carried,
+        undeclared=compared.coverage.undeclared,
         sizes=read_sizes(target, pending),
         meta=meta,
         meta_path=str(sources.object_meta_path),
         meta_digest=digest(sources.object_meta_path),
         problems=tuple(problems),
-        moving=_moving(standing),
+        running=who_migrates(target),
+        conversions=preview_conversions(target, pending),
+        moving="" if immovable else _moving(standing),
     )
 
 
@@ -116,25 +144,25 @@ def read_status(sources: Sources, shadows: Callable[[], ShadowServer], target: U
 class _Compared:
     """What shadows told: each as far as it came."""
 
-    covered: bool = False
-    carried: tuple[str, ...] = ()
-    expected: Facts | None = None
-    major: int = 0
+    coverage: Coverage = field(default_factory=Coverage)
+    drift: Drift | None = None
 
 
 def _compare(
-    chain: Chain, sources: Sources, shadows: Callable[[], ShadowServer], standing: Standing, problems: list[str]
+    chain: Chain,
+    sources: Sources,
+    shadows: Callable[[], ShadowServer],
+    standing: Standing,
+    target: URL,
+    problems: list[str],
 ) -> _Compared:
     """Ask the shadow what sources and chain come to, the latter at the target's; what fails is added to `problems`."""
     found = _Compared()
     with _noting(problems):
         server = shadows()
-        found.major = server.major
         with _noting(problems):
-            found.covered, found.carried = coverage(sources, server)
-        if (revision := standing.comparable) is not None:
-            with chain_clone(server, chain, revision) as url:
-                found.expected = made_of(server, chain, chain_facts(url))
+            found.coverage = coverage(sources, server)
+        found.drift = drift_beside(chain, standing, server, target)
     return found
 
 

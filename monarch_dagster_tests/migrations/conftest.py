@@ -1,15 +1,21 @@
 """Plain Alembic for the tests that compare with it, and a project with a chain for those that break it."""
 
+import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from monarch_dagster.migrations.runner import SCRIPT_LOCATION
 from monarch_dagster.postgres.embedded import EmbeddedCluster
+from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster_tests.migrations.broken import MORE, NAME
+from monarch_dagster_tests.migrations.cloning import INSERT
 from monarch_dagster_tests.migrations.merging import COLUMNS, A, B, Branch, C, Forks, grow, merge, note
+from monarch_dagster_tests.migrations.registries import OBJECTS, build, keep
+from monarch_dagster_tests.migrations.standing import MORE as MEMO_TOO
 from monarch_dagster_tests.migrations.support import PYPROJECT, Alembic
 from monarch_dagster_tests.support import Project, account
 
@@ -69,3 +75,59 @@ def forks(project: Project, grown_forks: Forks) -> Forks:
         for name, item in grown_forks.branches.items()
     }
     return Forks(project, branches)
+
+
+@pytest.fixture(scope="session")
+def pair(server: EmbeddedCluster, shadows: ShadowServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two generated revisions and their proofs."""
+    project = Project(tmp_path_factory.mktemp("pair"), server.url("unused"), shadows, server.url("dagster"))
+    project.generate(message="one")
+    project.write_models(MEMO_TOO)
+    project.generate(message="two")
+    return project.root
+
+
+@pytest.fixture
+def applied(project: Project, pair: Path) -> tuple[str, str]:
+    """Two generated revisions, both applied; their ids."""
+    shutil.copytree(pair, project.root, dirs_exist_ok=True)
+    first, second = project.chain().revisions
+    project.apply()
+    return first.revision, second.revision
+
+
+@pytest.fixture(scope="session")
+def first_revision(server: EmbeddedCluster, shadows: ShadowServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one generated revision and its proof."""
+    project = Project(tmp_path_factory.mktemp("first"), server.url("unused"), shadows, server.url("dagster"))
+    project.generate(message="first")
+    return project.root
+
+
+@pytest.fixture
+def clones(
+    server: EmbeddedCluster, shadows: ShadowServer, tmp_path: Path, first_revision: Path
+) -> Iterator[tuple[Project, Project]]:
+    """Two clones of one project, ours and theirs, each with a target that is at the first revision and holds a row."""
+    pair, names = [], []
+    for name in ("ours", "theirs"):
+        shutil.copytree(first_revision, tmp_path / name)
+        names.append(f"target_{secrets.token_hex(6)}")
+        project = Project(tmp_path / name, server.url(names[-1]), shadows, server.url("dagster"))
+        project.apply()
+        project.execute(INSERT)
+        pair.append(project)
+    yield pair[0], pair[1]
+    with connect(server.url("postgres"), autocommit=True) as connection:
+        for name in names:
+            connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def registered(project: Project) -> Project:
+    """A project whose target has an object with three fields, and a registry that says so."""
+    build(project, OBJECTS)
+    done = keep(project)
+    assert (done.objects, done.fields, done.changed, done.removed) == (1, 3, 4, 0)
+    assert not done.skipped + done.failed
+    return project

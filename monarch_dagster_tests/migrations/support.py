@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from monarch_dagster_tests import warm
 from monarch_dagster_tests.support import Project
 
 PYPROJECT = """
@@ -26,14 +25,8 @@ class Alembic:
 
     def run(self, *arguments: str, code: int = 0, **extra: str) -> str:
         """Run a command, which must end with exit code `code`; return what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "alembic", *arguments],
-            cwd=self.project.root,
-            env=self.project.environment(**extra),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = self.project.environment(**extra)
+        done = warm.run("alembic", arguments, folder=self.project.root, environment=environment)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr

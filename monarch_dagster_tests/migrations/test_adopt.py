@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from monarch_dagster.migrations.adopt import Adoption
-from monarch_dagster.migrations.checks import TARGET_CHECKS, Outcome, Situation, run_check
+from monarch_dagster.migrations.checks import TARGET_CHECKS, Outcome, run_check
 from monarch_dagster.migrations.drift import Drift, find_drift
 from monarch_dagster.migrations.ledger import read_target
 from monarch_dagster.migrations.replay import chain_clone, chain_facts
+from monarch_dagster.migrations.situation import Situation
 from monarch_dagster.migrations.standing import look
+from monarch_dagster.migrations.status import read_status
 from monarch_dagster_tests.migrations.adopting import (
     FIRST,
     THIRD,
@@ -46,7 +48,10 @@ def failing(project: Project) -> dict[str, Outcome]:
     ("versions", "before"),
     [
         (f"{VERSIONS}; INSERT INTO alembic.alembic_version VALUES ('8ae0a8ff3e29')", "8ae0a8ff3e29"),
-        (f"{VERSIONS}; INSERT INTO alembic.alembic_version VALUES ('8ae0a8ff3e29'), ('r1'), ('r3')", "8ae0a8ff3e29"),
+        (
+            f"{VERSIONS}; INSERT INTO alembic.alembic_version VALUES ('8ae0a8ff3e29'), ('r1'), ('r3')",
+            "8ae0a8ff3e29 and r1 and r3",
+        ),
         (VERSIONS, None),
         ("SELECT 1", None),
     ],
@@ -238,3 +243,38 @@ def test_what_shadow_sql_makes_belongs_to_the_target_itself(project: Project) ->
     assert find_drift(project.target, expected, project.shadows.major) == Drift(foreign=("function ext.one()",))
     project.execute("ALTER TABLE ext.t ADD by_hand int")
     assert "column by_hand is extra" in refused(project)
+
+
+def told(project: Project) -> str:
+    """Return what status tells as wrong."""
+    return "\n".join(read_status(project.sources, lambda: project.shadows, project.target).problems)
+
+
+def test_a_schema_that_is_there_without_a_version_looks_set_up_already(old: Project) -> None:
+    assert "looks set up already: it has no version" in told(old)
+    assert "table s.a, table s.kept" in told(old)
+    found = failing(old)
+    assert found.keys() == {"ledger_agrees", "no_drift", "alembic_version_at_head"}
+    assert all("monarch adopt" in outcome.remedy for outcome in found.values())
+    adopted(old)
+    assert "looks set up already" not in told(old)
+    assert failing(old).keys() == {"alembic_version_at_head"}
+
+
+def test_a_schema_of_another_kind_is_no_sign_of_a_set_up_one(chain: Project) -> None:
+    chain.execute("CREATE SCHEMA s; CREATE TABLE s.other (x int)")
+    assert "set up already" not in told(chain)
+    assert failing(chain).keys() == {"alembic_version_at_head"}
+
+
+def test_what_was_changed_by_hand_and_declared_since_is_to_be_adopted(chain: Project) -> None:
+    chain.apply()
+    chain.execute("ALTER TABLE s.a ADD by_hand int")
+    assert "`monarch generate-migrations`" in failing(chain)["no_drift"].remedy
+    write_revision(chain.versions, "r4", "r3", up=sql("ALTER TABLE s.a ADD by_hand int"))
+    found = failing(chain)
+    assert "table s.a: column by_hand" in found["no_drift"].stored
+    assert all("`monarch adopt`" in found[name].remedy for name in ("no_drift", "alembic_version_at_head"))
+    assert "has already what pending revisions make: table s.a: column by_hand" in told(chain)
+    adopted(chain)
+    assert failing(chain) == {}

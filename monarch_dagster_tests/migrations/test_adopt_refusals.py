@@ -25,7 +25,7 @@ from monarch_dagster_tests.migrations.adopting import (
     with_chain,
     with_old_system,
 )
-from monarch_dagster_tests.migrations.support import write_chain, write_revision
+from monarch_dagster_tests.migrations.support import Alembic, sql, write_chain, write_revision
 from monarch_dagster_tests.support import Project
 
 
@@ -40,10 +40,22 @@ def old(project: Project) -> Project:
 
 
 def test_a_table_that_a_later_revision_makes_is_a_difference_in_whatever_shape(old: Project) -> None:
-    old.execute("CREATE TABLE s.b (a_id int, by_hand text)")
+    old.execute("CREATE TABLE s.b (by_hand text)")
     message = refused(old)
     assert "equals no revision. The nearest is r2, with 1 difference:" in message
     assert "table s.b: the table is extra" in message
+
+
+def test_a_table_counts_by_what_is_in_it_where_the_nearest_revision_is_sought(old: Project) -> None:
+    wide = ", ".join(f"c{number} int" for number in range(6))
+    write_revision(old.versions, "r4", "r3", up=sql(f"CREATE TABLE s.wide ({wide})"), back=sql("DROP TABLE s.wide"))
+    old.execute(
+        f"CREATE TABLE s.b (a_id int REFERENCES s.a); CREATE TABLE s.wide ({wide}); "
+        "ALTER TABLE s.wide DROP c0, ADD c6 int, ALTER c1 SET NOT NULL"
+    )
+    message = refused(old)
+    # Three differences from r4; from r3 it is one, a table, which nobody wants to drop.
+    assert "The nearest is r4, with 3 differences:" in message
 
 
 def test_what_differs_from_the_nearest_revision_is_told(old: Project) -> None:
@@ -109,19 +121,20 @@ def role(project: Project) -> Iterator[str]:
     project.execute(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
 
 
-def test_a_run_on_a_schema_from_elsewhere_without_a_version_says_to_adopt(chain: Project) -> None:
+def test_a_run_on_a_schema_from_elsewhere_without_a_version_says_to_adopt(chain: Project, alembic: Alembic) -> None:
     chain.apply()
     chain.execute("DROP SCHEMA alembic CASCADE")
     with pytest.raises(MonarchError, match="already exists") as caught:
         chain.apply()
     assert "`monarch adopt`" in caught.value.remedy
+    assert "`monarch adopt`" in alembic.run("upgrade", "head", code=255)
     assert adopted(chain).written
 
 
 NO_SCHEMA = (
     "SELECT 1",
     "The role {role} may not make the tables of the schema alembic.* permission denied for database .*"
-    "CREATE SCHEMA alembic AUTHORIZATION {role};",
+    "GRANT CREATE ON DATABASE .* TO {role};.*CREATE SCHEMA alembic AUTHORIZATION {role};",
 )
 NOT_TO_CREATE = (
     "CREATE SCHEMA alembic; GRANT USAGE ON SCHEMA alembic TO {role}",
@@ -172,3 +185,34 @@ def test_a_role_that_owns_the_schema_alembic_needs_no_more_to_adopt(project: Pro
     as_role = replace(project, target=project.target.set(username=role))
     assert adopted(as_role).after == "r2"
     assert not adopted(as_role).written
+
+
+@pytest.mark.soak
+def test_plain_alembic_tells_a_role_that_may_not_look_what_it_lacks(
+    chain: Project, role: str, alembic: Alembic
+) -> None:
+    chain.apply()
+    url = chain.target.set(username=role).render_as_string(hide_password=False)
+    told = alembic.run("current", code=255, MONARCH_DATABASE_URL=url)
+    assert "permission denied for schema alembic" in told
+    assert "MONARCH_DATABASE_URL name a role that may" in told
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("GRANT CREATE ON DATABASE {database} TO {role}", "must be owner of table kept.*ALTER … OWNER TO"),
+        ("ALTER ROLE {role} SET default_transaction_read_only = on", "read-only transaction.*a standby, or"),
+    ],
+    ids=["not the owner", "read-only"],
+)
+def test_what_a_role_may_not_do_to_the_schema_is_told_with_what_to_do(
+    project: Project, role: str, statement: str, told: str
+) -> None:
+    project.execute(f"CREATE SCHEMA s; CREATE TABLE s.kept (x text); GRANT USAGE ON SCHEMA s TO {role}")
+    project.execute(statement.format(role=role, database=project.target.database))
+    write_chain(project, ("ALTER TABLE s.kept ADD y int", "ALTER TABLE s.kept DROP y"))
+    (project.sources.schema_dir / "shadow.sql").write_text("CREATE SCHEMA s; CREATE TABLE s.kept (x text)")
+    with pytest.raises(MonarchError) as caught:
+        replace(project, target=project.target.set(username=role), trusting=True).apply()
+    assert re.search(told, str(caught.value), re.DOTALL), str(caught.value)

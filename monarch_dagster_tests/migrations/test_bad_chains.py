@@ -109,6 +109,7 @@ def test_a_missing_object_meta_is_not_an_empty_one(project: Project) -> None:
         project.generate()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

@@ -12,9 +12,10 @@ from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.adopt import adopt
-from monarch_dagster.migrations.checks import TARGET_CHECKS, Situation, run_check
+from monarch_dagster.migrations.checks import TARGET_CHECKS, run_check
 from monarch_dagster.migrations.ledger import read_target
 from monarch_dagster.migrations.runner import SCRIPT_LOCATION
+from monarch_dagster.migrations.situation import Situation
 from monarch_dagster.migrations.status import read_status
 from monarch_dagster.postgres.embedded import EmbeddedCluster
 from monarch_dagster.postgres.shadow import ShadowServer
@@ -114,6 +115,7 @@ def look(project: Project) -> tuple[Any, ...]:
     return status, checks, project.apply(dry_run=True).sql
 
 
+@pytest.mark.soak
 def test_status_checks_and_dry_runs_tell_the_same_as_directly(direct: Project) -> None:
     direct.execute("ALTER TABLE s.t ADD by_hand int; CREATE TABLE s.mine ()")
     before = everything(direct)

@@ -117,7 +117,7 @@ def test_what_is_named_must_be_a_head(fork: Path, onto: str) -> None:
     with pytest.raises(MonarchError, match=f"2 heads, and {onto} is none of them") as caught:
         parted(fork, onto=onto)
     assert "  t: " in caught.value.message
-    with pytest.raises(MonarchError, match="no revision x"):
+    with pytest.raises(MonarchError, match="no revision 'x'"):
         parted(fork, onto="x")
 
 

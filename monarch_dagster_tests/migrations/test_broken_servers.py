@@ -62,6 +62,7 @@ def dropping(shadows: ShadowServer, *, after: float, clones: bool) -> Iterator[N
     timer.join()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("clones", [False, True], ids=["templates", "clones too"])
 @pytest.mark.parametrize("after", moments(0.4, 0.1, 0.8))
 def test_shadow_databases_dropped_while_generating_end_in_the_same_revision_or_in_an_error(
@@ -117,6 +118,7 @@ def lose(cluster: EmbeddedCluster) -> None:
     shutil.rmtree(cluster.data_dir.parent, ignore_errors=True)
 
 
+@pytest.mark.soak
 def test_the_shadow_cluster_gone_after_a_reboot_is_made_again(project: Project, own_cluster: EmbeddedCluster) -> None:
     here = replace(project, shadows=ShadowServer(own_cluster.url("postgres"), owned=True))
     here.write_models(SMALL_MODELS)
@@ -198,6 +200,7 @@ def test_two_commands_at_once_leave_one_file(project: Project) -> None:
     assert project.generate().revisions == ()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("after", moments(1.6, 0.8, 1.2, 2.0, 2.4))
 def test_a_generation_that_is_killed_leaves_a_whole_file_or_none(project: Project, after: float) -> None:
     expected = ids(project.generate(dry_run=True))

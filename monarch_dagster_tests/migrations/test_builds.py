@@ -44,8 +44,10 @@ def test_the_index_is_built_and_taken_back(pending: Project) -> None:
 
 def test_a_leftover_is_dropped_and_the_index_built_anew(pending: Project) -> None:
     leave_invalid(pending)
-    with pytest.raises(MonarchError, match="could not create unique index"):
+    with pytest.raises(MonarchError, match="could not create unique index") as caught:
         pending.apply()
+    assert "Correct the rows that have the same values" in caught.value.remedy
+    assert pending.execute(VALID) == []  # left invalid, it would go on refusing rows
     pending.execute("UPDATE landing.note SET code = id::text")
     pending.apply()
     assert pending.execute(VALID) == [(True,)]
@@ -70,6 +72,7 @@ def test_readers_go_on_while_a_leftover_waits_to_be_dropped_behind_a_writer(pend
     assert pending.execute(VALID) == [(True,)]
 
 
+@pytest.mark.soak
 def test_a_build_that_a_backend_without_a_client_still_does_is_waited_for(pending: Project) -> None:
     pending.execute("INSERT INTO landing.note (code) VALUES ('x')")
     with connect(pending.target) as writer, connect(pending.target, autocommit=True) as other:

@@ -118,11 +118,12 @@ def test_two_heads_are_a_state_that_every_use_of_the_head_refuses(tmp_path: Path
         assert "2025_01_01_0000-b_.py (revises a)" in caught.value.message
 
 
-def test_two_first_revisions_are_two_heads(tmp_path: Path) -> None:
+def test_two_first_revisions_are_no_merge(tmp_path: Path) -> None:
     linear(tmp_path, "a")
     write_revision(tmp_path / "versions", "b", None)
-    with pytest.raises(MonarchError, match="2 heads"):
+    with pytest.raises(MonarchError, match=r"2 revisions stand on nothing, expected one: .*a_.py, .*b_.py") as caught:
         load_chain(tmp_path).check_linear()
+    assert "down_revision None" in caught.value.remedy
 
 
 def test_a_revision_is_named_by_its_id_the_start_of_it_head_or_base(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_a_revision_is_named_by_its_id_the_start_of_it_head_or_base(tmp_path: Pa
     with pytest.raises(MonarchError, match="could be any of abc, abd, abcd"):
         chain.resolve("ab")
     for unknown in ("x", ""):
-        with pytest.raises(MonarchError, match=f"no revision {unknown} in"):
+        with pytest.raises(MonarchError, match=f"no revision {unknown!r} in"):
             chain.resolve(unknown)
 
 
@@ -146,7 +147,7 @@ def test_approval_names_revisions_or_ranges_without_the_end_nearer_to_base(tmp_p
     assert approved_revisions(chain, ["a:c"]) == approved_revisions(chain, ["c:a"]) == {"b", "c"}
     assert approved_revisions(chain, ["base:b"]) == {"a", "b"}
     assert approved_revisions(chain, ["head:c"]) == {"d"}
-    with pytest.raises(MonarchError, match="no revision x"):
+    with pytest.raises(MonarchError, match="no revision 'x'"):
         approved_revisions(chain, ["x"])
 
 

@@ -201,6 +201,7 @@ def test_readers_of_what_a_revision_has_locked_wait_for_the_lock_timeout_at_most
         assert reader.reads > 50
 
 
+@pytest.mark.soak
 def test_waits_for_one_table_after_the_other_do_not_add_up_for_a_reader(project: Project) -> None:
     write_alter(project, "a", "b", "c", "d")
     with holding(project, {"b": 0.8, "c": 1.6, "d": 2.4}) as start, reading(project, "a") as (reader,):

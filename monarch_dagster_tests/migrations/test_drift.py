@@ -14,9 +14,10 @@ from sqlalchemy import exc
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.adopt import adopt
-from monarch_dagster.migrations.checks import Outcome, Situation, no_drift
+from monarch_dagster.migrations.checks import Outcome, no_drift
 from monarch_dagster.migrations.drift import Drift, Finding, find_drift
 from monarch_dagster.migrations.replay import chain_clone, chain_facts
+from monarch_dagster.migrations.situation import Situation
 from monarch_dagster.migrations.status import read_status
 from monarch_dagster.postgres.embedded import EmbeddedCluster
 from monarch_dagster.postgres.engines import connect
@@ -178,6 +179,7 @@ def test_a_schema_that_was_there_before_the_first_revision_is_no_drift(project: 
     assert found.foreign == ("table landing.mine",)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("entries", ["true", "revision = 'r1'"], ids=["all revisions", "the first of two"])
 def test_after_an_upgrade_of_the_server_adopt_records_anew(project: Project, entries: str) -> None:
     write_chain(project, ("CREATE SCHEMA s; CREATE TABLE s.t (a int)", "DROP SCHEMA s CASCADE"), ("SELECT 1", ""))

@@ -7,6 +7,9 @@ import secrets
 import pytest
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.checks import sources_covered
+from monarch_dagster.migrations.situation import Situation
+from monarch_dagster.migrations.status import read_status
 from monarch_dagster_tests.migrations.support import sql, write_revision
 from monarch_dagster_tests.support import SMALL_MODELS, Project
 
@@ -42,6 +45,28 @@ def test_what_a_model_could_declare_and_does_not_is_refused_with_file_and_relati
     assert told in caught.value.message
     assert "Declare it in the model" in caught.value.remedy
     assert project.facts().relations == {}
+
+
+def test_what_a_revision_does_and_the_sources_do_not_say_is_to_be_declared_and_not_generated(project: Project) -> None:
+    first = project.generate().head
+    write_revision(
+        project.versions,
+        "hand",
+        first,
+        up=sql("ALTER TABLE landing.note ADD extra int"),
+        back=sql("ALTER TABLE landing.note DROP extra"),
+    )
+    situation = Situation(project.prover, None)
+    found = sources_covered(situation)
+    assert found.stored == "revisions ahead of the sources"
+    assert "2025_01_01_0000-hand_.py: table landing.note: column extra is integer, declared nowhere" in found.remedy
+    assert "Declare it in the models" in found.remedy
+    status = read_status(project.sources, lambda: project.shadows, project.target)
+    assert (status.sources_covered, len(status.undeclared)) == (False, 1)
+    assert "column extra" in project.generate(dry_run=True).warnings[-1]
+    # What the models say and no revision does yet is the other way round.
+    project.write_models(SMALL_MODELS + "    extra: Mapped[int | None]\n    more: Mapped[int | None]\n")
+    assert sources_covered(situation).stored == "sources ahead of the revisions"
 
 
 def test_what_is_declared_as_well_is_no_contradiction(project: Project) -> None:

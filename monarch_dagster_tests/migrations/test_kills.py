@@ -107,7 +107,8 @@ def told_as_lost(error: Exception) -> bool:
     return True
 
 
-@pytest.mark.parametrize("kill", [True, False], ids=["killed", "cut"])
+@pytest.mark.soak
+@pytest.mark.parametrize("kill", [True, pytest.param(False, marks=pytest.mark.soak)], ids=["killed", "cut"])
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak), pytest.param(3, marks=pytest.mark.soak)])
 def test_a_run_that_is_disturbed_again_and_again_gets_through(
     project: Project, undisturbed: Undisturbed, watcher: Any, kill: bool, seed: int

@@ -112,6 +112,7 @@ def test_two_revisions_in_force_on_one_parent_are_refused_by_the_database(projec
             )
 
 
+@pytest.mark.soak
 def test_reverting_and_applying_ten_times_only_adds_rows_and_ends_where_it_began(project: Project) -> None:
     write_chain(project, SCHEMA, COLUMN, ("CREATE TABLE s.u (c int)", "DROP TABLE s.u"))
     project.apply()

@@ -18,9 +18,10 @@ from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.adopt import adopt
-from monarch_dagster.migrations.checks import CHECKS, Situation, no_drift, run_check
+from monarch_dagster.migrations.checks import CHECKS, no_drift, run_check
 from monarch_dagster.migrations.drift import Drift, find_drift
 from monarch_dagster.migrations.ledger import read_target
+from monarch_dagster.migrations.situation import Situation
 from monarch_dagster.postgres.embedded import EmbeddedCluster
 from monarch_dagster.postgres.engines import connect, run_script
 from monarch_dagster.postgres.shadow import ShadowServer

@@ -136,6 +136,14 @@ def test_a_leg_that_does_not_run_on_a_shadow_is_named(applied: Project, up: str,
     assert "nothing was applied" in error.remedy
 
 
+def test_a_function_that_is_missing_is_named(applied: Project) -> None:
+    path = by_hand(applied, "pass")
+    path.write_text(path.read_text().partition("def downgrade")[0])
+    assert f"{path.name} does not run on a shadow (its downgrade). The revision has no function downgrade()" in (
+        refusal(applied).message
+    )
+
+
 def test_the_first_of_two_revisions_is_not_applied_where_the_second_does_not_prove(applied: Project) -> None:
     first = applied.chain().head
     write_revision(applied.versions, "good", first, up=sql(INDEX), back=sql("DROP INDEX landing.by_hand"))
@@ -173,6 +181,20 @@ def test_a_data_fix_in_an_empty_revision_is_proved_and_applied(applied: Project)
     assert applied.apply().after == item.revision
     assert applied.execute("SELECT body FROM landing.note ORDER BY id") == [("ONE",), ("TWO",)]
     assert applied.generate().revisions == ()
+
+
+INSERT = sql("INSERT INTO landing.note (body) VALUES ('seed')")
+
+
+def test_rows_that_a_data_fix_puts_in_may_be_taken_out_by_its_downgrade(applied: Project) -> None:
+    by_hand(applied, INSERT, sql("DELETE FROM landing.note WHERE body = 'seed'"))
+    assert applied.apply().after == "hand"
+    assert applied.execute("SELECT body FROM landing.note ORDER BY id") == [("one",), ("two",), ("seed",)]
+
+
+def test_a_downgrade_that_takes_out_more_rows_than_its_data_fix_put_in_is_refused(applied: Project) -> None:
+    by_hand(applied, INSERT, sql("DELETE FROM landing.note"))
+    assert "rows none left" in refusal(applied).message
 
 
 def drafted(project: Project, change: str) -> Draft:

@@ -134,7 +134,7 @@ def test_only_what_is_to_run_is_proved(counted: Project) -> None:
     "change",
     [
         lambda project: (project.sources.schema_dir / "shadow.sql").write_text("SELECT 1"),
-        lambda project: append(project, 0),
+        pytest.param(lambda project: append(project, 0), marks=pytest.mark.soak),
         lambda project: append(project, -1),
     ],
     ids=["shadow.sql", "an earlier file", "the file itself"],
@@ -210,6 +210,7 @@ def test_a_proof_that_cannot_be_kept_is_a_warning_and_is_made_again(
     assert "is not kept" in caplog.text
 
 
+@pytest.mark.soak
 def test_plain_alembic_proves_what_has_no_proof_before_it_applies_it(project: Project, alembic: Alembic) -> None:
     first = str(project.generate().head)
     path = by_hand(project)

@@ -128,6 +128,7 @@ def rebased(forked: Merged, tmp_path_factory: pytest.TempPathFactory) -> Done:
     return Done(project, put_behind(project, forked.head), contents(project))
 
 
+@pytest.mark.soak
 def test_generated_revisions_are_generated_anew_and_edited_ones_kept(
     forked: Merged, rebased: Done, project: Project
 ) -> None:

@@ -1,6 +1,6 @@
 """The chain on a shadow: what a kept clone holds, and what may be replayed on it."""
 
-from monarch_dagster.migrations.generate import coverage
+from monarch_dagster.migrations.generate import Coverage, coverage
 from monarch_dagster.migrations.replay import chain_clone
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster_tests.migrations.support import sql, write_revision
@@ -19,4 +19,4 @@ def test_the_rows_of_a_proof_do_not_stay_where_a_later_revision_is_replayed(proj
     up, back = (sql(f"ALTER TABLE landing.note ALTER extra {word} NOT NULL") for word in ("SET", "DROP"))
     write_revision(project.versions, "pulled", head, up=up, back=back)
     project.write_models(SMALL_MODELS + COLUMN.replace("int | None", "int"))
-    assert coverage(project.sources, project.shadows) == (True, ())
+    assert coverage(project.sources, project.shadows) == Coverage(covered=True)

@@ -44,6 +44,7 @@ def generated(project: Project) -> Project:
     return project
 
 
+@pytest.mark.soak
 def test_every_way_to_the_head_gives_one_dump_and_base_leaves_nothing(
     generated: Project, alembic: Alembic, server: EmbeddedCluster
 ) -> None:

@@ -96,7 +96,7 @@ def test_a_proposal_that_was_written_is_what_the_next_command_starts_from(projec
 
     project.generate()
     assert has_template()
-    assert coverage(project.sources, project.shadows)[0]
+    assert coverage(project.sources, project.shadows).covered
 
 
 def test_the_id_depends_on_the_revision_below_and_on_both_directions_only() -> None:

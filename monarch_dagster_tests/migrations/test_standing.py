@@ -4,74 +4,18 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.migrations.checks import CHECKS, Situation, run_check
-from monarch_dagster.migrations.status import read_status
-from monarch_dagster.postgres.embedded import EmbeddedCluster
-from monarch_dagster.postgres.shadow import ShadowServer
+from monarch_dagster_tests.migrations.standing import change_code, change_comment, delete, failing, problems
 from monarch_dagster_tests.migrations.support import Alembic, sql, write_revision
-from monarch_dagster_tests.support import SMALL_MODELS, Project
-
-MORE = SMALL_MODELS + SMALL_MODELS.replace("Note", "Memo").replace('"note"', '"memo"')
-
-
-def failing(project: Project) -> dict[str, str]:
-    """Return the checks that fail, with what they found and what to do."""
-    situation = Situation(project.prover, project.target)
-    outcomes = {name: run_check(check, situation) for name, check in CHECKS.items()}
-    assert all(bool(outcome.remedy) != outcome.passed for outcome in outcomes.values())
-    return {
-        name: f"{outcome.severity} {outcome.stored} | {outcome.remedy}"
-        for name, outcome in outcomes.items()
-        if not outcome.passed
-    }
-
-
-def problems(project: Project) -> str:
-    found = read_status(project.sources, lambda: project.shadows, project.target)
-    return "\n".join((*found.problems, *(str(item) for item in found.drift.findings)))
-
-
-@pytest.fixture(scope="module")
-def pair(server: EmbeddedCluster, shadows: ShadowServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two generated revisions and their proofs."""
-    project = Project(tmp_path_factory.mktemp("pair"), server.url("unused"), shadows, server.url("dagster"))
-    project.generate(message="one")
-    project.write_models(MORE)
-    project.generate(message="two")
-    return project.root
-
-
-@pytest.fixture
-def applied(project: Project, pair: Path) -> tuple[str, str]:
-    """Two generated revisions, both applied; their ids."""
-    shutil.copytree(pair, project.root, dirs_exist_ok=True)
-    first, second = project.chain().revisions
-    project.apply()
-    return first.revision, second.revision
+from monarch_dagster_tests.support import Project
 
 
 def test_nothing_is_wrong_after_an_apply(project: Project, applied: tuple[str, str]) -> None:
     assert failing(project) == {}
     assert problems(project) == ""
-
-
-def change_code(project: Project) -> None:
-    path = project.chain().revisions[0].path
-    path.write_text(path.read_text().replace("def upgrade() -> None:\n", "def upgrade() -> None:\n    print()\n"))
-
-
-def change_comment(project: Project) -> None:
-    path = project.chain().revisions[0].path
-    path.write_text(path.read_text() + "# nothing\n")
-
-
-def delete(position: int) -> Callable[[Project], None]:
-    return lambda project: project.chain().revisions[position].path.unlink()
 
 
 def branch(project: Project) -> None:
@@ -174,7 +118,7 @@ CASES = {
             "monarch revert --to {first}",
             "alembic_version_at_head": "WARN {second} |",
             "alembic_version_precedes_next": "ERROR {second} | .*Bring the file back with git",
-            "sources_covered": "WARN ",
+            "sources_covered": "WARN not what the target.*| .*no file (?!.*generate)",
         },
         "no file in .* has: {second}",
     ),
@@ -185,11 +129,36 @@ CASES = {
             "file back with git",
             "sources_covered": "ERROR could not be checked",
             "revisions_proved": "ERROR could not be checked",
+            "tables_within_limits": "ERROR could not be checked",
             "ledger_agrees": "ERROR {second} | .*no file in .* has: {first}",
             "alembic_version_at_head": "WARN {second} | Bring the missing file back",
             "alembic_version_precedes_next": "ERROR {second} | Bring the missing file back",
         },
         "no file in .* has: {first}",
+    ),
+    "all files were deleted": Case(
+        lambda project: shutil.rmtree(project.versions),
+        {
+            "ledger_agrees": "ERROR {second} | .*2 revisions applied that no file in .* has: {first}, {second}.*do "
+            "MONARCH_SCHEMA_DIR and MONARCH_DATABASE_URL belong together",
+            "alembic_version_at_head": "WARN {second} | (?!.*revert)",
+            "alembic_version_precedes_next": "ERROR {second} | (?!.*revert)",
+            "sources_covered": "WARN not what the target.*| .*no file (?!.*generate)",
+        },
+        "do MONARCH_SCHEMA_DIR and MONARCH_DATABASE_URL belong together",
+    ),
+    "the schema folder is another one": Case(
+        lambda project: project.sources.schema_dir.rename(project.root / "elsewhere"),
+        {
+            "revision_chain_unbroken": "ERROR The schema folder .* does not exist.* | Set MONARCH_SCHEMA_DIR",
+            "sources_covered": "ERROR could not be checked: The schema folder",
+            "revisions_proved": "ERROR could not be checked: The schema folder",
+            "tables_within_limits": "ERROR could not be checked: The schema folder",
+            "ledger_agrees": "ERROR {second} | The schema folder .* does not exist.*Set MONARCH_SCHEMA_DIR",
+            "alembic_version_at_head": "WARN {second} | Set MONARCH_SCHEMA_DIR",
+            "alembic_version_precedes_next": "ERROR {second} | Set MONARCH_SCHEMA_DIR",
+        },
+        "The schema folder .* does not exist(?!.*revert)",
     ),
     "two revisions stand on one parent": Case(
         branch,
@@ -197,6 +166,7 @@ CASES = {
             "revision_chain_unbroken": "ERROR The chain has 2 heads.* | .*monarch rebase",
             "sources_covered": "ERROR could not be checked",
             "revisions_proved": "ERROR could not be checked",
+            "tables_within_limits": "ERROR could not be checked",
             "alembic_version_at_head": "WARN {second} | .*monarch rebase",
             "alembic_version_precedes_next": "ERROR {second} | .*monarch rebase",
         },
@@ -208,6 +178,7 @@ CASES = {
             "revision_chain_unbroken": "ERROR The revision {second} stands in 2 files: .*twin.py.* | .*monarch rebase",
             "sources_covered": "ERROR could not be checked",
             "revisions_proved": "ERROR could not be checked",
+            "tables_within_limits": "ERROR could not be checked",
             "alembic_version_precedes_next": "ERROR {second} | .*monarch rebase",
         },
         "stands in 2 files",
@@ -245,14 +216,3 @@ def test_a_plain_stamp_is_told_when_it_is_done_and_by_the_checks(
     assert f"its ledger ends at {second}" in alembic.run("upgrade", "head", code=255)
     alembic.run("stamp", second)
     assert failing(project) == {}
-
-
-def test_a_deleted_applied_revision_is_taken_back_by_the_text_in_the_ledger(
-    project: Project, applied: tuple[str, str]
-) -> None:
-    first, _ = applied
-    delete(1)(project)
-    result = project.revert(first)
-    assert result.after == first
-    assert project.facts().tables() == {"landing.note"}
-    assert failing(project).keys() == {"sources_covered"}

@@ -8,6 +8,7 @@ from sqlalchemy import URL
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.drift import Drift
 from monarch_dagster.migrations.status import Status, read_status
+from monarch_dagster.postgres.locks import apply_lock
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster_tests.migrations.support import write_chain, write_revision
 from monarch_dagster_tests.support import Project, account
@@ -21,6 +22,8 @@ def test_an_empty_project_is_told_as_such(project: Project) -> None:
     found = status(project)
     assert (found.database_revision, found.heads, found.pending, found.drift) == (None, (), (), Drift())
     assert not found.sources_covered
+    assert "The schema folder" in found.problems[0]
+    assert "`monarch generate-migrations` makes it" in found.problems[0]
     assert found.to_json()["object_meta"] == {
         "path": str(project.sources.object_meta_path),
         "sha256": "",
@@ -90,6 +93,7 @@ def break_chain(project: Project) -> None:
     first.path.write_text(first.path.read_text().replace("CREATE TABLE", "CREATE NONSENSE"))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("breaking", "told", "remedy"),
     [
@@ -128,3 +132,19 @@ def test_a_target_that_cannot_be_read_is_an_error_whatever_else_is_broken(projec
     project.target = project.target.set(database="nowhere")
     with pytest.raises(MonarchError, match='"nowhere" does not exist'):
         status(project)
+
+
+def test_metadata_that_cannot_be_read_is_told_beside_the_rest(project: Project) -> None:
+    head = project.generate().head
+    project.apply()
+    project.sources.object_meta_path.write_text("{")
+    found = status(project)
+    assert found.database_revision == head
+    assert sum("object_meta.json" in problem for problem in found.problems) == 1
+
+
+def test_a_migration_that_runs_is_told_with_who_it_is(project: Project) -> None:
+    write_chain(project, ("CREATE TABLE t ()", "DROP TABLE t"))
+    assert status(project).running == ""
+    with apply_lock(project.target, print):
+        assert "monarch (user postgres, backend" in status(project).running

@@ -97,6 +97,7 @@ def chain(project: Project) -> Chain:
     return chain
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("times", "base_after"), [(2, 2), pytest.param(10, 5, marks=pytest.mark.soak)])
 def test_rows_stay_where_the_schema_keeps_them_and_what_is_lost_was_named_each_time(
     chain: Chain, times: int, base_after: int

@@ -85,6 +85,11 @@ def lost(before: Snapshot, after: Snapshot, *, fixed: bool = False) -> list[str]
     return lines
 
 
+def least(one: Snapshot, other: Snapshot) -> Snapshot:
+    """Return, of each table that `other` has, which of the two holds fewer rows; of equal ones the other."""
+    return {oid: one[oid] if oid in one and one[oid].rows < table.rows else table for oid, table in other.items()}
+
+
 def rewritten(before: Snapshot, after: Snapshot) -> set[str]:
     """Return the tables, by their names now, whose file is another one than before."""
     return {now.name for oid, now in after.items() if oid in before and before[oid].file != now.file}

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, MetaData
 from monarch_dagster.migrations.rows import Filled, fill, take
 from monarch_dagster.postgres.engines import run_script
 from monarch_dagster.salesforce.object_meta import ObjectMeta
-from monarch_dagster.schema.desired import Desired, Sources, add_provider_tables, build_desired, ddl
+from monarch_dagster.schema.desired import Desired, Sources, build_desired, ddl
 from monarch_dagster.schema.facts import read_facts, user_schemas
+from monarch_dagster.schema.provider import add_provider_tables
 from monarch_dagster_tests.support import account
 
 # Of every type that a column can have and that takes input; of those with a modifier, also the narrowest.
@@ -95,6 +96,7 @@ def test_a_type_of_an_extension_is_left_null_and_a_table_that_requires_one_is_le
     assert result.empty == {"s.b": "no value of type public.vector is known for its column x"}
 
 
+@pytest.mark.soak
 def test_an_org_of_four_hundred_objects_is_filled_and_read_in_seconds(database: Connection) -> None:
     metadata = MetaData()
     kinds = (

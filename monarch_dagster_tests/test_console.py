@@ -1,0 +1,56 @@
+"""What commands show: what is the same is said once, and what is not known is not shown as a number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from monarch_dagster.console import UNCHECKED, Terminal, show_checks, show_status
+
+CHECK = {"passed": False, "expected": "a readable chain and target", "remedy": "Start it.", "severity": "ERROR"}
+STATUS: dict[str, Any] = {
+    "object_meta": {"objects": 0, "fields": 0, "path": "object_meta.json"},
+    "heads": ["b"],
+    "head_revision": "b",
+    "database_revision": "a",
+    "pending": [],
+    "sources_covered": True,
+    "problems": [],
+    "not_compared": "",
+    "moving": "",
+    "running": "",
+    **{key: [] for key in ("undeclared", "missing", "namespaces", "tight_choices", "drift", "carried", "foreign")},
+}
+PENDING = {"revision": "b", "path": "b.py", "hazards": [], "tables": [], "conversions": []}
+
+
+def test_what_keeps_several_checks_from_looking_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    found = CHECK | {"stored": f"{UNCHECKED}The server is away."}
+    show_checks(Terminal(), {"one": found, "two": found, "three": found | {"stored": "x"}})
+    out, err = capsys.readouterr()
+    assert out.count("The server is away.") == 1
+    assert "two: could not be checked, see above" in out
+    assert "three: stored x, expected a readable" in out
+    assert err.count("Start it.") == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"problems": ["broken"]}, "pending    not known, see below"),
+        ({"problems": ["broken"], "database_revision": "b"}, "pending    0"),
+        ({"pending": [PENDING]}, "Next: review the pending files, then monarch run-migrations"),
+        (
+            {"pending": [PENDING], "sources_covered": False},
+            "Next: monarch generate-migrations, then review all that is pending",
+        ),
+        ({"undeclared": ["hand.py: x"], "sources_covered": False}, "(hand.py: x). Declare it"),
+        ({"running": "monarch"}, "A migration is running, by monarch"),
+    ],
+)
+def test_status_says_what_is_next_and_no_number_that_is_not_known(
+    capsys: pytest.CaptureFixture[str], more: dict[str, Any], told: str
+) -> None:
+    show_status(Terminal(), STATUS | more)
+    assert told in "".join(capsys.readouterr())

@@ -14,6 +14,7 @@ import click
 from monarch_dagster import local
 from monarch_dagster.command import JSON, LOSS, UNPROVED, command, run
 from monarch_dagster.console import Terminal, show_checks, show_rebase, show_status
+from monarch_dagster.salesforce.guards import MAX_MISSING_PERCENT
 from monarch_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,12 +38,25 @@ def setup(terminal: Terminal, fetch: bool, generate: bool, as_json: bool) -> Non
 
 
 @main.command()
-@click.option("--object", "objects", metavar="NAME", multiple=True, help="Fetch only this object. Repeatable.")
+@click.option(
+    "--object", "objects", metavar="NAME", multiple=True, help="Fetch only this object, or 'npsp__*'. Repeatable."
+)
+@click.option("--other-org", is_flag=True, help="Take the metadata of another org than the file's.")
+@click.option("--lower-api-version", is_flag=True, help="Fetch with a lower API version than the file's.")
+@click.option(
+    "--max-missing",
+    "max_missing_percent",
+    metavar="PERCENT",
+    type=click.IntRange(0, 100),
+    default=MAX_MISSING_PERCENT,
+    show_default=True,
+    help="Share of the known fields that may be missing at once; 100 takes any but all.",
+)
 @JSON
 @command
-def fetch(terminal: Terminal, objects: tuple[str, ...], as_json: bool) -> None:
-    """Write object_meta.json from the Salesforce org."""
-    run(terminal, Settings.load(), "fetch_object_meta", {"objects": list(objects)}, as_json)
+def fetch(terminal: Terminal, objects: tuple[str, ...], as_json: bool, **allowed: bool | int) -> None:
+    """Write object_meta.json from the Salesforce org. What the org no longer shows is kept, marked missing."""
+    run(terminal, Settings.load(), "fetch_object_meta", {"objects": list(objects), **allowed}, as_json)
 
 
 @main.command("generate-migrations")
@@ -105,9 +119,12 @@ def run_migrations(
     chain = load_chain(settings.sources.schema_dir)
     result = apply_revisions(chain, settings.target_url(), settings.prover(), to=target, dry_run=True)
     if as_json:
-        terminal.json({"revision_before": result.before, "sql": result.sql})
+        conversions = [{"revision": item.revision, **item.to_json()} for item in result.conversions]
+        terminal.json({"revision_before": result.before, "sql": result.sql, "conversions": conversions})
     elif result.sql:
         terminal.result(result.sql)
+        for item in result.conversions:
+            terminal.say(str(item), "yellow")
     else:
         terminal.say(f"Nothing to run: the target is at {result.before or 'base'}.", "green")
 
@@ -187,7 +204,8 @@ def status(terminal: Terminal, as_json: bool) -> None:
 @command
 def check(terminal: Terminal, files: bool, allow_data_loss: tuple[str, ...], as_json: bool) -> None:
     """Run every check once; exit code 1 where one fails."""
-    from monarch_dagster.migrations.checks import CHECKS, FILE_CHECKS, Situation, run_check
+    from monarch_dagster.migrations.checks import CHECKS, FILE_CHECKS, run_check
+    from monarch_dagster.migrations.situation import Situation
 
     settings = Settings.load()
     situation = Situation(settings.prover(), None if files else settings.target_url(), allow_data_loss)
@@ -206,6 +224,8 @@ for each in (local.sample_org, local.demo, local.dev, local.stop):
 
 
 def _proposal_json(proposal: Proposal) -> dict[str, Any]:
+    from monarch_dagster.migrations.changes import change_kind
+
     return {
         "proposal": proposal.id or None,
         "head_before": proposal.head_before,
@@ -219,7 +239,7 @@ def _proposal_json(proposal: Proposal) -> dict[str, Any]:
             }
             for item in proposal.revisions
         ],
-        "changes": [asdict(change) for change in proposal.changes],
+        "changes": [{"kind": change_kind(change), **asdict(change)} for change in proposal.changes],
         "warnings": list(proposal.warnings),
         "carried": list(proposal.carried),
     }

@@ -50,6 +50,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                     sys.exit(code or 128 + signal.SIGINT)
                 if not isinstance(error, MonarchError):
                     raise
+                if arguments.get("as_json"):
+                    terminal.json({"error": error.message, "remedy": error.remedy})
                 terminal.say(f"Error: {error.message}", "bold red")
                 if error.remedy:
                     terminal.say(f"What to do: {error.remedy}", "yellow")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.salesforce.object_meta import ObjectMeta, write_object_meta
 from monarch_dagster.schema.desired import Sources
 from monarch_dagster.schema.facts import Facts, read_facts, user_schemas
+from monarch_dagster_tests import warm
 
 DESCRIBES = Path(__file__).parents[2] / "shared" / "describes"
 MODELS_HEADER = """
@@ -107,7 +107,7 @@ class Project:
 
     def revert(self, to: str, **options: Any) -> ApplyResult:
         """Take the target back."""
-        return revert_revisions(self.chain(), self.target, to=to, **options)
+        return revert_revisions(self.chain(), self.target, self.sources, to=to, **options)
 
     def execute(self, statement: str, *parameters: Any) -> list[Any]:
         """Run SQL on the target and commit; return the rows, none where the statement gives none."""
@@ -146,15 +146,7 @@ class Project:
 
     def monarch(self, *arguments: str, code: int = 0, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run the command `monarch` in the project's folder; it must end with exit code `code`."""
-        done = subprocess.run(
-            [sys.executable, "-m", "monarch_dagster", *arguments],
-            cwd=self.root,
-            env=self.environment(**extra),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = warm.run("monarch_dagster", arguments, folder=self.root, environment=self.environment(**extra))
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stdout + done.stderr
         return done

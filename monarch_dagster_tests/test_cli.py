@@ -13,6 +13,7 @@ from monarch_dagster_tests.support import SMALL_MODELS, Project, account, squeez
 NAME = {"type": "string", "length": 255}
 
 
+@pytest.mark.soak
 def test_set_up_without_flags_runs_the_migrations_that_exist_and_generates_none(project: Project) -> None:
     project.generate()
     project.write_meta(account(Name=NAME))
@@ -45,7 +46,8 @@ def test_status_as_json_has_the_documented_keys(project: Project) -> None:
     assert found["head_revision"] == revision.revision
     assert found["heads"] == [revision.revision]
     assert found["pending"] == [
-        {"revision": revision.revision, "down_revision": None, "path": str(revision.path), "hazards": [], "tables": []}
+        {"revision": revision.revision, "down_revision": None, "path": str(revision.path)}
+        | {"hazards": [], "tables": [], "conversions": []}
     ]
     assert found["sources_covered"] is True
     assert found["missing"] == [{"object": "Account", "field": "Old__c"}]
@@ -78,7 +80,7 @@ def test_checks_of_the_files_need_no_target_and_are_a_gate(project: Project) -> 
     nowhere = {"MONARCH_DATABASE_URL": "postgresql://127.0.0.1:9/nowhere"}
     project.generate()
     found = json.loads(project.monarch("check", "--files", "--json", **nowhere).stdout)
-    assert list(found) == ["revision_chain_unbroken", "sources_covered", "revisions_proved"]
+    assert list(found) == ["revision_chain_unbroken", "sources_covered", "revisions_proved", "tables_within_limits"]
     project.write_models(SMALL_MODELS + SMALL_MODELS.replace("Note", "Memo").replace('"note"', '"memo"'))
     done = project.monarch("check", "--files", code=1, **nowhere)
     assert "sources ahead of the revisions" in done.stdout
@@ -167,11 +169,13 @@ def test_status_ends_with_what_kept_it_from_comparing_and_shows_the_rest(
 def test_wrong_usage_ends_with_2(project: Project) -> None:
     project.monarch("revert", code=2)
     project.monarch("no-such-command", code=2)
+    project.monarch("fetch", "--max-missing", "101", code=2)
 
 
 def test_a_fetch_without_a_login_says_which_variables_make_one(project: Project) -> None:
-    done = project.monarch("fetch", code=1)
+    done = project.monarch("fetch", "--json", code=1)
     assert "SALESFORCE_CONSUMER_SECRET" in done.stderr
+    assert json.loads(done.stdout).keys() == {"error", "remedy"}
     assert not project.sources.object_meta_path.exists()
 
 
@@ -197,7 +201,8 @@ def test_the_sample_org_prints_export_lines_that_a_fetch_can_use(project: Projec
         assert server.stdout is not None
         lines = [server.stdout.readline().strip() for _ in range(4)]
         variables = dict(line.removeprefix("export ").split("=", 1) for line in lines)
-        project.monarch("fetch", "--object", "Account", **variables)
+        allowed = ("--other-org", "--lower-api-version", "--max-missing", "100")
+        project.monarch("fetch", "--object", "Account", *allowed, **variables)
         server.send_signal(signal.SIGTERM)
         assert server.wait(10) == 0
     assert json.loads(Path(project.sources.object_meta_path).read_text())["objects"].keys() == {"Account"}

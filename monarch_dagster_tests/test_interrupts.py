@@ -38,7 +38,7 @@ signals = pytest.mark.parametrize("number", CODES, ids=lambda number: number.nam
 Process = subprocess.Popen[str]
 
 
-@signals
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
 def test_a_revision_that_is_at_work_in_postgresql_is_taken_back(project: Project, number: signal.Signals) -> None:
     sleeping(project).trust()
     with running(project, "run-migrations") as process:

@@ -1,6 +1,7 @@
 """The three assets: `object_meta` → `revision_files` → `schema_state`. Each reads its config, calls one domain function
 and reports; what they do belongs in `salesforce` and `migrations`."""
 
+import logging
 from typing import cast
 
 import dagster as dg
@@ -19,6 +20,8 @@ from monarch_dagster.defs.resources import MonarchResource, failing_clearly
 from monarch_dagster.migrations.chain import Chain, load_chain, read_chain
 from monarch_dagster.migrations.revisions import Revision
 
+log = logging.getLogger(__name__)
+
 GROUP = "provider_schema"
 SOURCES_DIGEST = "sources_digest"
 
@@ -31,6 +34,7 @@ def object_meta(config: ObjectMetaConfig, monarch: MonarchResource) -> dg.Materi
     marked missing; only a person deletes an entry.
     """
     from monarch_dagster.salesforce.fetch import fetch_from
+    from monarch_dagster.salesforce.guards import Guards
     from monarch_dagster.salesforce.object_meta import ObjectMeta, digest, read_object_meta
 
     with failing_clearly():
@@ -38,7 +42,9 @@ def object_meta(config: ObjectMetaConfig, monarch: MonarchResource) -> dg.Materi
         path = settings.sources.object_meta_path
         metadata: Metadata = {"summary": "Not fetched; the file is used as it is."}
         if config.fetch:
-            metadata = describe_fetch(fetch_from(settings.salesforce, path, objects=config.objects))
+            guards = Guards(config.other_org, config.lower_api_version, config.max_missing_percent)
+            result = fetch_from(settings.salesforce, path, objects=config.objects, guards=guards, home=settings.home)
+            metadata = describe_fetch(result)
         meta = read_object_meta(path) or ObjectMeta()
         return dg.MaterializeResult(
             data_version=dg.DataVersion(digest(path) or "none"),
@@ -53,6 +59,7 @@ def revision_files(config: RevisionFilesConfig, monarch: MonarchResource) -> dg.
     The difference is taken on a shadow database, never on the target, and every revision has run up, down and up again
     there before its file is written. With `generate` off, the files are taken as they stand.
     """
+    from monarch_dagster.migrations.beside import files_to_mend
     from monarch_dagster.migrations.generate import propose
 
     with failing_clearly():
@@ -61,6 +68,8 @@ def revision_files(config: RevisionFilesConfig, monarch: MonarchResource) -> dg.
         metadata: Metadata = {"summary": "Not generated; the revisions are used as they are."}
         if config.generate:
             sources_digest = sources.digest()
+            if wrong := files_to_mend(load_chain(sources.schema_dir), settings.target_url()):
+                log.warning("%s Generated beside such files, a revision may be a wrong one.", wrong)
             proposal = propose(
                 sources, settings.shadows(), settings.proofs(), message=config.message, dry_run=config.dry_run
             )
@@ -91,7 +100,8 @@ def schema_state(
         if config.direction == "revert":
             # What was applied is in the ledger: a chain that is broken meanwhile does not keep it from being reverted.
             chain = read_chain(settings.sources.schema_dir)
-            result = revert_revisions(chain, url, to=config.target, allow_data_loss=config.allow_data_loss, run=run)
+            losing = config.allow_data_loss
+            result = revert_revisions(chain, url, settings.sources, to=config.target, allow_data_loss=losing, run=run)
             return _state(describe_apply(result, dry_run=False), result.after)
         chain = load_chain(settings.sources.schema_dir)
         if config.direction == "adopt":

@@ -12,6 +12,7 @@ FILE_CHECKS = {
     "revision_chain_unbroken": "The revision files are one chain: one head, none missing, none twice.",
     "sources_covered": "The revisions come to what models and object metadata declare.",
     "revisions_proved": "Each pending revision has run up, down and up again on a shadow database.",
+    "tables_within_limits": "Tables can hold rows with every column filled, and have room for more columns.",
 }
 TARGET_CHECKS = {
     "ledger_agrees": "alembic_version holds one row, it is the ledger's last, and the files have all that was applied.",
@@ -49,7 +50,8 @@ def schema_state_checks(
 
 
 def _run(context: dg.AssetCheckExecutionContext, monarch: MonarchResource) -> Iterator[dg.AssetCheckResult]:
-    from monarch_dagster.migrations.checks import CHECKS, Situation, run_check
+    from monarch_dagster.migrations.checks import CHECKS, run_check
+    from monarch_dagster.migrations.situation import Situation
 
     with failing_clearly():
         settings = monarch.settings()

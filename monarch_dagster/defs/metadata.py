@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from monarch_dagster.migrations.adopt import Adoption
     from monarch_dagster.migrations.apply import ApplyResult
     from monarch_dagster.migrations.generate import Proposal
+    from monarch_dagster.salesforce.changes import Change
     from monarch_dagster.salesforce.fetch import FetchResult
     from monarch_dagster.salesforce.object_meta import ObjectMeta
 
@@ -23,48 +25,63 @@ Metadata = dict[str, Any]
 REVISIONS = "revisions"
 NO_ROWS = dg.MetadataValue.text("none")
 SHOWN_ROWS = 200
+# Kinds of changes whose names want more than themselves in a sentence.
+WORDS = {"attributes": "changed in other attributes", "label": "relabelled"}
 LISTED_REASONS = 5
 SHOWN_SQL = 60_000
 
 
 def describe_object_meta(meta: ObjectMeta, path: Path) -> Metadata:
     """Describe the file as it stands."""
-    missing = list(meta.missing())
+    from monarch_dagster.salesforce.namespaces import count_namespaces
+    from monarch_dagster.salesforce.renamed import declared
+
+    missing = list(declared(meta).missing())
     return {
         "path": dg.MetadataValue.path(str(path)),
         "objects": len(meta.objects),
         "fields": meta.field_count,
         "missing": len(missing),
+        "namespaces": _table([asdict(item) for item in count_namespaces(meta)]),
         "api_version": meta.api_version or "not pinned yet",
         "org_id": meta.org_id or "unknown",
     }
 
 
 def describe_fetch(result: FetchResult) -> Metadata:
-    """Describe what a fetch changed, object by object."""
-    merge = result.merge
-    changes = {
-        "object added": merge.objects_added,
-        "field added": merge.fields_added,
-        "field changed": merge.fields_changed,
-        "missing": merge.missing,
-        "returned": merge.returned,
-        "relabelled": merge.relabelled,
-    }
-    counts = [_count(len(names), *kind.split()) for kind, names in changes.items() if names]
+    """Describe what a fetch changed: what wants a person's eye first, and each class as a number to plot."""
+    from monarch_dagster.salesforce.changes import KINDS, counts
+
+    changes = result.merge.changes
+    found = counts(changes)
+    new_objects = sum(item.kind == "added" and not item.field for item in changes)
+    new_fields = found.get("added", 0) - new_objects
+    told = [_count(new_objects, "object", "added")] if new_objects else []
+    told += [_count(new_fields, "field", "added")] if new_fields else []
+    told += [f"{number:,} {WORDS.get(kind, kind)}" for kind, number in found.items() if kind != "added"]
     reasons = [f"{count} {reason}" for reason, count in Counter(result.left_out.values()).most_common(LISTED_REASONS)]
-    left_out = f"\n{len(result.left_out)} left out: {', '.join(reasons)}." if reasons else ""
-    rows = [{"change": kind, "name": name} for kind, names in changes.items() for name in names]
+    if result.unaffected:
+        told.append(f"{result.unaffected:,} in picklists or the like only")
+    lines = [
+        f"{_count(result.described, 'object', 'described')} in {_count(result.calls, 'call')}: "
+        f"{', '.join(told) or 'nothing changed'}."
+    ]
+    if result.namespaces:
+        lines.append(f"Nothing is shown any more of {', '.join(result.namespaces)}: deinstalled, or not permitted?")
+    if result.left_out:
+        lines.append(f"{len(result.left_out)} left out: {', '.join(reasons)}.")
     return {
-        "summary": f"{_count(result.described, 'object', 'described')}: {', '.join(counts) or 'nothing changed'}."
-        + left_out,
-        "changes": _table(rows),
+        "summary": "\n".join(lines),
+        "changes": _table([{"change": item.kind} | _told(item) for item in changes]),
         "left_out": _table([{"object": name, "reason": reason} for name, reason in sorted(result.left_out.items())]),
+        "warnings": _table([{"warning": str(item)} for item in result.tight]),
         "described": result.described,
-        "objects_added": len(merge.objects_added),
-        "fields_added": len(merge.fields_added),
-        "fields_changed": len(merge.fields_changed),
-    }
+        "calls": result.calls,
+        "unchanged": result.unchanged,
+        "unaffected": result.unaffected,
+        "objects_added": new_objects,
+        "fields_added": new_fields,
+    } | {f"changed_{kind}": found.get(kind, 0) for kind in KINDS if kind != "added"}
 
 
 def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
@@ -89,12 +106,7 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
         "proposal": proposal.id,
         REVISIONS: [item.revision for item in proposal.revisions],
         "path": dg.MetadataValue.path(str(proposal.revisions[0].path)),
-        "changes": _table(
-            [
-                {"relation": item.relation, "what": item.aspect, "from": item.found[:200], "to": item.expected[:200]}
-                for item in proposal.changes
-            ]
-        ),
+        "changes": _table(_changes(proposal)),
         "upgrade_sql": _sql("\n".join(item.upgrade_sql for item in proposal.revisions)),
         "hazards": _table(
             _by_gravity(_row(item.revision, hazard) for item in proposal.revisions for hazard in item.hazards)
@@ -121,6 +133,9 @@ def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Re
         summary += f"\nWritten in this run and not applied; review, then run migrations: {names}"
     if result.unproved:
         summary += f"\nApplied without a proof, as named: {', '.join(result.unproved)}"
+    registry = result.registry
+    if registry is not None and (registry.failed or registry.changed or registry.removed):
+        summary += f"\nRegistry of objects and fields: {registry.told}"
     metadata: Metadata = {
         "summary": summary,
         "revision_before": before,
@@ -136,6 +151,11 @@ def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Re
         "revisions_run": len(result.applied),
         "seconds": round(sum(item.seconds for item in result.applied), 2),
     }
+    if registry is not None:
+        metadata["registry"] = registry.told
+        metadata["objects_registered"], metadata["fields_registered"] = registry.objects, registry.fields
+    if result.conversions:
+        metadata["conversions"] = _table([{"revision": item.revision, **item.to_json()} for item in result.conversions])
     if result.sql:
         metadata["sql"] = _sql(result.sql)
     return metadata
@@ -171,8 +191,28 @@ def _plain_value(value: dg.MetadataValue[Any]) -> Any:
 
 def _count(number: int, noun: str, verb: str = "") -> str:
     """Return such as "1 object added", "2 objects added" and "2 missing"."""
-    plural = "s" if number != 1 and noun in ("object", "field", "relation", "revision") else ""
+    plural = "s" if number != 1 and noun in ("object", "field", "relation", "revision", "call") else ""
     return f"{number:,} {noun}{plural} {verb}".rstrip()
+
+
+def _told(change: Change) -> dict[str, str]:
+    return {"name": change.name, "before": change.before, "after": change.after, "note": change.note}
+
+
+def _changes(proposal: Proposal) -> list[dict[str, str]]:
+    # Loaded here: the code location does without the domain until something runs.
+    from monarch_dagster.migrations.changes import change_kind
+
+    return [
+        {
+            "relation": item.relation,
+            "change": change_kind(item),
+            "what": item.aspect,
+            "from": item.found[:200],
+            "to": item.expected[:200],
+        }
+        for item in proposal.changes
+    ]
 
 
 def _warnings(proposal: Proposal) -> dg.MetadataValue[Any]:

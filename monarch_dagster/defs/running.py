@@ -54,13 +54,16 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
             InstanceRef.from_dir(str(home), config_dir=str(settings.root), overrides=overrides)
         )
     except (DagsterPostgresException, DBAPIError) as error:
-        cause = error if isinstance(error, DBAPIError) else error.__cause__
-        reason = str(getattr(cause, "orig", error)).strip().splitlines()[0]
         raise MonarchError(
-            f"Dagster's storage could not be opened: {reason}",
+            f"Dagster's storage could not be opened: {_reason(error)}",
             remedy="Check that the server runs and that DAGSTER_POSTGRES_URL is right, or unset it for the embedded "
             "server.",
         ) from None
+
+
+def _reason(error: BaseException) -> str:
+    cause = error if isinstance(error, DBAPIError) else error.__cause__
+    return str(getattr(cause, "orig", error)).strip().splitlines()[0]
 
 
 def run_job(settings: Settings, name: str, config: Mapping[str, Any]) -> JobResult:
@@ -87,6 +90,12 @@ def run_job(settings: Settings, name: str, config: Mapping[str, Any]) -> JobResu
             if run is not None and not run.is_finished:
                 instance.report_run_failed(run, "Interrupted before it started.")
             raise Interrupted from None
+        except (DagsterPostgresException, DBAPIError) as error:
+            raise MonarchError(
+                f"Dagster's storage went away during the run {run_id}: {_reason(error)}",
+                remedy="Was its server stopped (`monarch stop`)? What was applied is in the target's own ledger: see "
+                "`monarch status`, then run again.",
+            ) from None
     if not result.success:
         raise _failure(result)
     materialized = [event.materialization for event in result.get_asset_materialization_events()]
@@ -95,6 +104,7 @@ def run_job(settings: Settings, name: str, config: Mapping[str, Any]) -> JobResu
         assets={item.asset_key.to_user_string(): plain(item.metadata) for item in materialized},
         checks={
             item.check_name: {"passed": item.passed, "severity": item.severity.value, **plain(item.metadata)}
+            | ({"remedy": ""} if item.passed else {})
             for item in result.get_asset_check_evaluations()
         },
     )

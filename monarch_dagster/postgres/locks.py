@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Row, exc
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.postgres.engines import connect, display, run_script
+from monarch_dagster.postgres.engines import connect, display, reading, run_script
 
 LOCK_CLASS = 1297043779  # 'MONC' as a number; any constant does
 APPLY_LOCK = 1
@@ -87,6 +87,13 @@ def apply_lock(url: URL, report: Callable[[str], None], *, wait_seconds: float =
         finally:
             with suppress(exc.DBAPIError):  # the connection may be gone, and the lock with it
                 connection.exec_driver_sql(_UNLOCK, (LOCK_CLASS, APPLY_LOCK))
+
+
+def who_migrates(url: URL) -> str:
+    """Return who holds the target's apply lock, "" where nobody does. Raises `MonarchError` as `reading` does."""
+    with reading(url) as connection:
+        holder = connection.exec_driver_sql(_HOLDER, (LOCK_CLASS, APPLY_LOCK)).first()
+    return _named(holder) if holder is not None else ""
 
 
 @contextmanager

@@ -4,18 +4,17 @@ Each takes `schemas` or, since a join less is planned faster, their oids as `nam
 an extension. What becomes of the rows is `facts`'.
 """
 
-# How PostgreSQL prints follows from a session's settings. With this path, types and expressions are printed with their
-# schema.
-PRINTING = {
-    "search_path": "pg_catalog",
+# How values are read from texts and printed follows from a session's settings, whatever role, database or client say.
+SPELLING = {
     "standard_conforming_strings": "on",
-    "quote_all_identifiers": "off",
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
     "extra_float_digits": "1",
     "bytea_output": "hex",
 }
+# With this path, types and expressions are printed with their schema.
+PRINTING = {"search_path": "pg_catalog", "quote_all_identifiers": "off", **SPELLING}
 READ_SETTINGS = "SELECT " + ", ".join(f"current_setting('{name}')" for name in PRINTING)
 APPLY_SETTINGS = "SELECT " + ", ".join(f"set_config('{name}', %s, true)" for name in PRINTING)
 

@@ -46,6 +46,7 @@ CARRIED_ASPECTS_BESIDE_TABLES = ("comment", "options", "index ", "default of col
 # A partition is made by hand: models declare what it is a part of.
 PARTITION = "partition"
 
+THE = "the "
 _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}
 _VIEWS = ("view ", "materialized view ")
 _PERSISTENCE = {"p": "permanent", "u": "unlogged", "t": "temporary"}
@@ -62,6 +63,11 @@ class Difference:
     aspect: str
     expected: str
     found: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is about the relation as such, which one side has and the other has not."""
+        return self.aspect.startswith(THE)
 
     def __str__(self) -> str:
         if not self.found:
@@ -137,7 +143,7 @@ def differences(expected: Facts, found: Facts) -> Iterator[Difference]:
             continue
         if before is None or after is None:
             kind = name.partition(" ")[0]
-            yield Difference(name, f"the {kind}", "" if before is None else "there", "" if after is None else "there")
+            yield Difference(name, f"{THE}{kind}", "" if before is None else "there", "" if after is None else "there")
             continue
         for aspect in sorted(before.keys() | after.keys()):
             if before.get(aspect) != after.get(aspect):

@@ -59,7 +59,9 @@ def test_a_fetch_writes_the_named_objects_and_nothing_else(
     here: Project, org: RunningOrg, instance: dg.DagsterInstance
 ) -> None:
     result = run(instance, "fetch_object_meta", {"objects": ["Account"]})
-    assert reported(result)["object_meta"]["changes"] == [{"change": "object added", "name": "Account"}]
+    assert reported(result)["object_meta"]["changes"] == [
+        {"change": "added", "name": "Account", "before": "", "after": "", "note": "45 fields"}
+    ]
     assert [item.path for item in here.chain().revisions] == []
     assert stored(here) == []
 

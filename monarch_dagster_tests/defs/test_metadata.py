@@ -20,7 +20,10 @@ from monarch_dagster.defs.metadata import (
 from monarch_dagster.migrations.apply import Applied, ApplyResult
 from monarch_dagster.migrations.generate import Proposal, ProposedRevision
 from monarch_dagster.migrations.revisions import Hazard, Revision
-from monarch_dagster.salesforce.fetch import FetchResult, MergeResult
+from monarch_dagster.salesforce.changes import Change
+from monarch_dagster.salesforce.fetch import FetchResult
+from monarch_dagster.salesforce.kept_types import TightChoice
+from monarch_dagster.salesforce.merge import MergeResult
 from monarch_dagster.salesforce.object_meta import ObjectMeta
 from monarch_dagster.schema.facts import Difference
 
@@ -40,20 +43,38 @@ def proposal(relations: int, sql: str = "CREATE TABLE a ();") -> Proposal:
 
 
 def test_a_fetch_says_what_was_added_changed_and_is_missing() -> None:
-    merge = MergeResult(ObjectMeta(), ("A",), ("B.x", "B.y"), ("B.z",), ("C", "C.q"), ())
-    told = shown(describe_fetch(FetchResult(merge, {"D": "cannot be queried"}, True, 3)))
+    changes = (
+        Change("missing", "C"),
+        Change("narrowed", "B", "z", "varchar(80)", "varchar(40)", "the column stays varchar(80)"),
+        *(Change("added", "A"), Change("added", "B", "x"), Change("added", "B", "y")),
+        Change("label", "B", "w", "Old", "New"),
+    )
+    tight = (TightChoice("B", "z", "varchar(80)", "text"),)
+    result = FetchResult(
+        MergeResult(ObjectMeta(), changes), {"D": "cannot be queried"}, True, 3, ("acme",), tight, 2, 0, 4
+    )
+    told = shown(describe_fetch(result))
     assert told["summary"].splitlines() == [
-        "3 objects described: 1 object added, 2 fields added, 1 field changed, 2 missing.",
+        "3 objects described in 2 calls: 1 object added, 2 fields added, 1 missing, 1 narrowed, 1 relabelled, "
+        "4 in picklists or the like only.",
+        "Nothing is shown any more of acme: deinstalled, or not permitted?",
         "1 left out: 1 cannot be queried.",
     ]
-    assert told["changes"][0] == {"change": "object added", "name": "A"}
-    assert {"change": "missing", "name": "C.q"} in told["changes"]
+    assert told["changes"][1] == {
+        "change": "narrowed",
+        "name": "B.z",
+        "before": "varchar(80)",
+        "after": "varchar(40)",
+        "note": "the column stays varchar(80)",
+    }
+    assert 'delete "column_type": "varchar(80)"' in told["warnings"][0]["warning"]
+    assert (told["objects_added"], told["fields_added"], told["changed_narrowed"]) == (1, 2, 1)
     assert told["left_out"] == [{"object": "D", "reason": "cannot be queried"}]
 
 
 def test_a_fetch_without_a_change_says_so() -> None:
-    told = shown(describe_fetch(FetchResult(MergeResult(ObjectMeta()), {}, False, 1)))
-    assert told["summary"] == "1 object described: nothing changed."
+    told = shown(describe_fetch(FetchResult(MergeResult(ObjectMeta()), {}, False, 1, calls=1)))
+    assert told["summary"] == "1 object described in 1 call: nothing changed."
     assert told["changes"] == []
 
 

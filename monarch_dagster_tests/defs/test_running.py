@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -67,6 +68,24 @@ def test_a_storage_out_of_reach_is_told_without_a_stack_trace_or_the_password(he
     assert "Dagster's storage could not be opened" in done.stderr
     assert "DAGSTER_POSTGRES_URL" in done.stderr
     assert "hunter2" not in done.stdout + done.stderr
+
+
+@pytest.mark.soak
+def test_a_storage_that_goes_away_during_a_run_is_told_without_a_stack_trace(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"dagster_{secrets.token_hex(6)}"
+    with connect(here.shadows.url, autocommit=True) as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        url = here.shadows.url.set(database=name).render_as_string(hide_password=False)
+        monkeypatch.setenv("DAGSTER_POSTGRES_URL", url)
+        monkeypatch.setattr(
+            "monarch_dagster.migrations.apply.apply_revisions",
+            lambda *_, **__: connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)"),
+        )
+        with pytest.raises(MonarchError, match="Dagster's storage went away during the run") as caught:
+            run_job(Settings.load(), "run_migrations", {})
+    assert "monarch status" in caught.value.remedy
 
 
 def test_ctrl_c_ends_the_command_at_once_and_leaves_no_run_that_seems_to_go_on(here: Project) -> None:

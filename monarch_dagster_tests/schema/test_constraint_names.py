@@ -115,6 +115,7 @@ def test_a_name_that_a_convention_makes_too_long_is_shortened_alike_every_time(t
 LONG = "ä" * 32
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("body", "told"),
     [

@@ -174,6 +174,7 @@ def test_models_that_cannot_be_used_are_told(tmp_path: Path, body: str, told: st
     assert told in refusal(tmp_path, prelude + body if "types." in body or "functions." in body else body)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("argument", "what"),
     [

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from monarch_dagster.errors import counted
+from monarch_dagster.migrations.recording import UNRECORDED
 from monarch_dagster.postgres.engines import run_script
 from monarch_dagster.postgres.quoting import quote
 
@@ -31,8 +32,7 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid)::oid, c.oid), pg_relation_fileno
     pg_stat_get_xact_tuples_updated(c.oid), pg_stat_get_xact_tuples_deleted(c.oid)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND {_STORED}
-"""
+WHERE c.relkind = 'r' AND {_STORED}{UNRECORDED}"""
 
 
 @dataclass(frozen=True)

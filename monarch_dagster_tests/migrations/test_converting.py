@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.preview import preview_conversions
 from monarch_dagster_tests.migrations.support import sql, write_chain, write_revision
 from monarch_dagster_tests.support import SMALL_MODELS, Project, account, squeeze
 
@@ -128,6 +129,15 @@ def test_a_revision_that_only_converts_runs_once(project: Project, changes: list
     project.apply()
     # Sequences count on when a transaction is rolled back.
     assert project.execute("SELECT last_value, is_called FROM runs") == [(runs, True)]
+    told = project.execute("SELECT sql FROM alembic.revision_ledger ORDER BY id DESC LIMIT 1")
+    assert zlib.decompress(told[0][0]).decode() == ";\n".join(["SELECT nextval('runs')", *changes])
+
+
+def test_a_text_that_a_cast_would_cut_without_loss_is_too_long_all_the_same(project: Project) -> None:
+    prepared(project, "ALTER TABLE t ALTER n TYPE varchar(3)", rows="INSERT INTO t (n) VALUES (1.50)")
+    assert refusal(project)[1:] == [
+        "public.t.n: from numeric(10,2) to character varying(3): 1 of 1 value cannot become that"
+    ]
 
 
 def test_rows_that_go_beside_a_conversion_are_counted(project: Project) -> None:
@@ -251,3 +261,7 @@ def test_status_and_dry_run_tell_beforehand_what_a_conversion_would_do(project: 
     assert line in squeeze(done.stderr)
     assert "secret" not in done.stdout + done.stderr
     assert project.execute("SELECT count(*) FROM pg_proc WHERE proname ~ 'monarch'") == [(0,)]
+    # One that a person has edited may convert in another way.
+    path = project.chain().revisions[-1].path
+    path.write_text(path.read_text().replace("size__c::integer", "left(size__c, 1)::integer"))
+    assert preview_conversions(project.target, project.chain().revisions[1:]) == ()

@@ -10,6 +10,7 @@ import pytest
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.preview import preview_conversions
+from monarch_dagster.postgres.quoting import literal
 from monarch_dagster_tests.migrations.support import sql, write_chain, write_revision
 from monarch_dagster_tests.support import SMALL_MODELS, Project, account, squeeze
 
@@ -57,6 +58,25 @@ def test_what_cannot_be_converted_is_counted_in_every_column_and_no_name_helps(p
     ]
     assert refusal(project) == told
     assert refusal(project, allow_data_loss=["r2"]) == told
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept", "lost"),
+    [
+        ("timestamptz", ["2024-02-29", "1 Nov 2024", "epoch"], ["now", "Today", "tomorrow 10:00", "yesterday"]),
+        ("date", ["2024-02-29"], ["today", "TOMORROW"]),
+        ("jsonb", ['{"a": {"b": "x:y"}, "c": "{\\":1}"}', "[1]"], ['{"a": 1, "a": 2}', '[{"k": {"x": 1, "x": 1}}]']),
+    ],
+)
+def test_a_word_that_says_when_it_is_read_and_a_key_that_stands_twice_are_lost(
+    project: Project, kind: str, kept: list[str], lost: list[str]
+) -> None:
+    rows = ", ".join(f"(NULL, NULL, {literal(text)})" for text in (*kept, *lost))
+    prepared(project, f"ALTER TABLE t ALTER b TYPE {kind} USING b::{kind}", rows=f"INSERT INTO t VALUES {rows}")
+    [told] = refusal(project)[1:]
+    assert told.startswith(f"public.t.b: {len(lost)} values lost in")
+    project.execute("DELETE FROM t WHERE b = ANY(%s)", lost)
+    project.apply()
 
 
 def test_what_the_revision_does_first_counts(project: Project) -> None:

@@ -35,6 +35,9 @@ _ASSIGNED = frozenset(
 _JSON = ("json", "jsonb")
 _PLAIN_NUMBER = r"^-?(0|[1-9][0-9]*)?(\.[0-9]*)?$"
 _PLAIN_TIME = r"^[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?( ?[ap]m)?( ?z| ?[+-]00(:?00)?)?$"
+# PostgreSQL, "Date/Time Input", special values that are converted when they are read.
+_RELATIVE_TIME = "(now|today|tomorrow|yesterday)"
+_JSON_STRING = r'"(\\.|[^"\\])*"'
 _CONSTANT = re.compile(
     r"(?:\(*-?[0-9.]+\)*|\(*'(?:[^']|'')*'\)*|NULL|true|false|now\(\)|CURRENT_\w+|LOCALTIME\w*|SESSION_USER|USER)"
     r"(?:::[\w .,\"\[\]()]+)?\)*"
@@ -102,16 +105,26 @@ def says_the_same(old: str, new: str, before: str, after: str, *, comparable: bo
             plain = f"btrim({before}) ~ '{_PLAIN_NUMBER}' AND {before}::numeric = {after}::text::numeric"
             return f"btrim({before}) = {after}::text OR ({plain})"
         if kind in TIMES:
-            return f"{before}::timestamptz = {after}::timestamptz"
+            # "today" says another day tomorrow.
+            return f"{before} !~* '{_RELATIVE_TIME}' AND {before}::timestamptz = {after}::timestamptz"
         if kind == "time without time zone":
             # A text with a date or another time zone is taken, too, and that part of it forgotten.
             return f"btrim({before}) ~* '{_PLAIN_TIME}'"
-        if kind in ("boolean", "uuid", "jsonb"):
+        if kind == "jsonb":
+            # Of a key that stands twice only one is left.
+            return f"{_json_keys(before)} = {_json_keys(f'{after}::text')}"
+        if kind in ("boolean", "uuid"):
             return f"{before}::{kind} = {after}"
     back = f"({using(after, new, old) or after})::{old}"
     return (
         f"{back} IS NOT DISTINCT FROM {before}" if comparable else f"{back}::text IS NOT DISTINCT FROM {before}::text"
     )
+
+
+def _json_keys(text: str) -> str:
+    """Return the expression that counts the keys of a JSON text: outside of strings, each has a colon."""
+    bare = f"regexp_replace({text}, '{_JSON_STRING}', '', 'g')"
+    return f"length({bare}) - length(replace({bare}, ':', ''))"
 
 
 def is_constant(default: str) -> bool:

@@ -19,6 +19,7 @@ from monarch_dagster.migrations.planning.definitions import (
     NOT_VALID,
     index_of_unique,
     key_columns,
+    mentions,
     reference,
     unique_columns,
 )
@@ -127,7 +128,8 @@ def _postpone(
 ) -> None:
     partitioned = "partitioned by" in after
     overrides = later.unchecked[relation]
-    for aspect in sorted(changes_of(relation, before, after, ()).add):
+    changes = changes_of(relation, before, after, ())
+    for aspect in sorted(changes.add):
         definition = after[aspect]
         if definition.endswith(NOT_VALID):
             continue
@@ -143,10 +145,31 @@ def _postpone(
             assert index is not None  # _free_unique asked for it
             overrides |= _without(aspect)
             later.indexes[relation, f"{INDEX}{name}"] = index
+    built = [index for (table, _), index in later.indexes.items() if table == relation]
+    for aspect in _to_be_kept(before, after, sorted(changes.drop - changes.add), built):
+        kept = (aspect, f"comment on {aspect}")
+        overrides |= {name: before[name] for name in kept if name in before}
     for name in _to_be_proven(before, after):
         check = f"{CONSTRAINT}{shorten(f'{PROVEN_PREFIX}{name}{PROVEN_SUFFIX}')}"
         overrides[f"column {name}"] = after[f"column {name}"].removesuffix(NOT_NULL)
         overrides[check] = f"CHECK (({identifier(name)} IS NOT NULL)){NOT_VALID}"
+
+
+def _to_be_kept(before: Aspects, after: Aspects, dropped: Sequence[str], built: Sequence[str]) -> Iterator[str]:
+    """Give the indexes that stay until those are built which come in their place: a build may fail, on values."""
+    altered = altered_columns(before, after)
+    for aspect in dropped:
+        if not aspect.startswith(INDEX):
+            continue
+        columns = {name for name in columns_of(before) if _is_on(before[aspect], name)}
+        if columns & (altered.all | altered.converted):
+            continue  # it goes with the column, or is in the way of its change
+        if any(_is_on(index, name) for index in built for name in columns):
+            yield aspect
+
+
+def _is_on(index: str, column: str) -> bool:
+    return mentions(index.partition(" USING ")[2], identifier(column))
 
 
 def _without(aspect: str) -> dict[str, str | None]:

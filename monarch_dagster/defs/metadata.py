@@ -228,19 +228,10 @@ def _row(revision: str, hazard: Hazard) -> dict[str, Any]:
 
 
 def _hazards_on_target(result: ApplyResult) -> dg.MetadataValue[Any]:
-    """Show hazards with what they mean on the target: rows and bytes of the table that each is about."""
-    from monarch_dagster.migrations.sizes import human_bytes, live_hazards, size_of
+    # Loaded here: the code location does without the domain until something runs.
+    from monarch_dagster.migrations.sizes import hazard_rows
 
-    rows = []
-    found = [(item.revision, hazard) for item in result.pending for hazard in item.hazards]
-    found += [("", hazard) for hazard in live_hazards(result.sizes)]
-    for revision, hazard in found:
-        size = size_of(hazard, result.sizes)
-        rows.append(
-            _row(revision, hazard)
-            | {"rows": f"about {size.rows:,}" if size else "", "size": human_bytes(size.bytes) if size else ""}
-        )
-    return _table(_by_gravity(rows))
+    return _table(hazard_rows(result.pending, result.sizes))
 
 
 def _by_gravity(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

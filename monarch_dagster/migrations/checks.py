@@ -13,10 +13,12 @@ from typing import Literal
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations import undeclared
 from monarch_dagster.migrations.chain import Chain, approved_revisions
+from monarch_dagster.migrations.converting import CORRECT_OR_KEEP
 from monarch_dagster.migrations.drift import Finding, at_risk
 from monarch_dagster.migrations.generate import coverage
 from monarch_dagster.migrations.hazards import DATA_LOSS, IRREVERSIBLE, MANY_COLUMNS
 from monarch_dagster.migrations.limits import chain_columns, near_limits, used_columns
+from monarch_dagster.migrations.preview import preview_conversions
 from monarch_dagster.migrations.replay import chain_clone, chain_facts
 from monarch_dagster.migrations.revisions import BASE, Revision
 from monarch_dagster.migrations.situation import Situation
@@ -102,8 +104,14 @@ def revisions_reversible(it: Situation) -> Outcome:
 
 
 def revisions_keep_data(it: Situation) -> Outcome:
-    """No pending revision drops or cuts stored values, or its loss was accepted."""
-    return _without(it, DATA_LOSS, "without data loss", "ERROR")
+    """No pending revision drops or cuts stored values, or its loss was accepted; what it converts can be converted."""
+    assert it.url is not None
+    approved = approved_revisions(it.chain, it.approved)
+    previews = preview_conversions(it.url, it.pending)
+    if stuck := [str(item) for item in previews if item.outcome and item.outcome.failing]:
+        return Outcome(False, _shown(stuck), _each(it.pending, "without data loss"), CORRECT_OR_KEEP)
+    cut = [str(item) for item in previews if item.outcome and item.outcome.cut and item.revision not in approved]
+    return _without(it, DATA_LOSS, "without data loss", "ERROR", cut)
 
 
 def alembic_version_at_head(it: Situation) -> Outcome:
@@ -230,7 +238,7 @@ def _each(revisions: Sequence[Revision], state: str) -> str:
     return f"{counted(len(revisions), 'revision')} {state}" if revisions else "nothing pending"
 
 
-def _without(it: Situation, kind: str, state: str, severity: Severity) -> Outcome:
+def _without(it: Situation, kind: str, state: str, severity: Severity, more: Sequence[str] = ()) -> Outcome:
     approved = approved_revisions(it.chain, it.approved)
     found = [
         f"{item.revision}: {hazard.object}, {hazard.detail}"
@@ -238,6 +246,7 @@ def _without(it: Situation, kind: str, state: str, severity: Severity) -> Outcom
         for hazard in item.hazards
         if hazard.kind == kind and item.revision not in approved
     ]
+    found += more
     expected = _each(it.pending, state)
     if not found:
         return Outcome(True, expected, expected)

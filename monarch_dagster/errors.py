@@ -6,7 +6,6 @@ it without a stack trace, assets turn it into a `dagster.Failure`. No message ma
 
 from __future__ import annotations
 
-
 _REMEDY = "\nWhat to do: "
 
 

@@ -12,9 +12,10 @@ from monarch_dagster.errors import MonarchError
 def replace_file(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a reader, or a crash, finds the old file or the new one, never a part.
 
-    Raises `MonarchError` when the folder cannot be written or the disk is full; the old file is then untouched.
+    A symbolic link stays one: what it leads to is replaced. Raises `MonarchError` when the folder cannot be written or
+    the disk is full; the old file is then untouched.
     """
-    temporary = ""
+    path, temporary = Path(os.path.realpath(path)), ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

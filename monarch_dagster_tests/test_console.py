@@ -54,3 +54,9 @@ def test_status_says_what_is_next_and_no_number_that_is_not_known(
 ) -> None:
     show_status(Terminal(), STATUS | more)
     assert told in "".join(capsys.readouterr())
+
+
+def test_where_there_is_no_terminal_names_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "salesforce.a_managed_package__an_object_with_a_long_name__c.a_field_with_a_long_name__c"
+    Terminal().table("Drift", [{"relation": name, "detail": "column gone"}])
+    assert name in capsys.readouterr().out

@@ -2,6 +2,7 @@
 and reports; what they do belongs in `salesforce` and `migrations`."""
 
 import logging
+from functools import partial
 from typing import cast
 
 import dagster as dg
@@ -61,17 +62,23 @@ def revision_files(config: RevisionFilesConfig, monarch: MonarchResource) -> dg.
     """
     from monarch_dagster.migrations.beside import files_to_mend
     from monarch_dagster.migrations.generate import propose
+    from monarch_dagster.migrations.superseding import find_open_proposals
 
     with failing_clearly():
         settings = monarch.settings()
-        sources = settings.sources
+        sources, target = settings.sources, settings.target_url()
         metadata: Metadata = {"summary": "Not generated; the revisions are used as they are."}
         if config.generate:
             sources_digest = sources.digest()
-            if wrong := files_to_mend(load_chain(sources.schema_dir), settings.target_url()):
+            if wrong := files_to_mend(load_chain(sources.schema_dir), target):
                 log.warning("%s Generated beside such files, a revision may be a wrong one.", wrong)
             proposal = propose(
-                sources, settings.shadows(), settings.proofs(), message=config.message, dry_run=config.dry_run
+                sources,
+                settings.shadows(),
+                settings.proofs(),
+                message=config.message,
+                dry_run=config.dry_run,
+                open_proposals=partial(find_open_proposals, url=target),
             )
             metadata = describe_proposal(proposal, dry_run=config.dry_run)
             if not config.dry_run:

@@ -90,17 +90,19 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
     if not proposal.revisions:
         summary = f"Nothing to generate: the revisions come to what the schema files ask for (head {head})."
         return {
-            "summary": summary,
+            "summary": _with_superseded(summary, proposal, dry_run),
             "head": head,
             REVISIONS: [],
+            "superseded": _superseded(proposal),
             "warnings": _warnings(proposal),
             "carried": _carried(proposal),
         }
     verb = "would be proposed (dry run, nothing was written)" if dry_run else "proposed"
     lines = "\n".join(f"{item.revision} {verb}: {item.path}" for item in proposal.revisions)
     relations = len({change.relation for change in proposal.changes})
+    summary = f"{lines}\n{_count(relations, 'relation')} changed; proved up, down and up again on a shadow."
     return {
-        "summary": f"{lines}\n{_count(relations, 'relation')} changed; proved up, down and up again on a shadow.",
+        "summary": _with_superseded(summary, proposal, dry_run),
         "head": head if dry_run else proposal.head,
         "head_before": head,
         "proposal": proposal.id,
@@ -113,6 +115,7 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
         ),
         "warnings": _warnings(proposal),
         "carried": _carried(proposal),
+        "superseded": _superseded(proposal),
         "relations_changed": relations,
     }
 
@@ -213,6 +216,18 @@ def _changes(proposal: Proposal) -> list[dict[str, str]]:
         }
         for item in proposal.changes
     ]
+
+
+def _with_superseded(summary: str, proposal: Proposal, dry_run: bool) -> str:
+    if not proposal.superseded:
+        return summary
+    verb = "would be deleted" if dry_run else "deleted"
+    names = ", ".join(item.path.name for item in proposal.superseded)
+    return f"{summary}\nSuperseded, as nobody has edited, committed or applied it, and {verb}: {names}"
+
+
+def _superseded(proposal: Proposal) -> dg.MetadataValue[Any]:
+    return _table([{"revision": item.revision, "file": item.path.name} for item in proposal.superseded])
 
 
 def _warnings(proposal: Proposal) -> dg.MetadataValue[Any]:

@@ -70,11 +70,12 @@ def tick(instance: dg.DagsterInstance, cursor: str | None, sensor: str = "schema
     return found
 
 
-def run_asked_for(instance: dg.DagsterInstance, found: SensorExecutionData) -> dg.ExecuteInProcessResult:
-    """Run what a tick asked for to its end, as it may; it must be one run."""
+def run_asked_for(
+    instance: dg.DagsterInstance, found: SensorExecutionData, sensor: str = "schema_files"
+) -> dg.ExecuteInProcessResult:
+    """Run what a tick of a sensor asked for to its end, as it may; it must be one run."""
     (request,) = found.run_requests or []
-    name = request.job_name or "generate_migrations"
-    return run(instance, name, dict(request.run_config), **request.tags)
+    return run(instance, defs.resolve_sensor_def(sensor).job_name, dict(request.run_config), **request.tags)
 
 
 def stale(instance: dg.DagsterInstance) -> dict[str, list[str]]:

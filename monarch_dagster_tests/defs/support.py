@@ -30,7 +30,7 @@ def materialize(
         instance=instance,
         raise_on_error=False,
         run_id=run_id,
-        asset_selection=[dg.AssetKey(name) for name in assets] or None,
+        asset_selection=[dg.AssetKey(name) for name in assets or ("object_meta", "revision_files", "schema_state")],
         run_config={"ops": {name: {"config": value} for name, value in (config or {}).items()}},
     )
 

@@ -132,7 +132,8 @@ def _columns(entry: Entry, item: Object, warnings: list[str]) -> tuple[dict[str,
         raise MonarchError(
             f"The object {name} in {entry.file} has {len(columns):,} fields with columns of their own; PostgreSQL "
             f"allows {MOST_COLUMNS:,} a table.",
-            remedy=f'Leave it out ("selection" → "exclude": "{name}", and remove its entry), or remove fields of it.',
+            remedy=f'Leave fields of it out ("selection" → "exclude": "{name}.Field", and remove their entries), or all of '
+            f'it ("{name}").',
         )
     return fields, list(columns.values())
 

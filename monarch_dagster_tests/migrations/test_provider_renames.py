@@ -271,3 +271,51 @@ def test_a_name_that_comes_back_as_another_field_is_a_new_column_and_is_never_dr
     assert "but the chain has both" in error.message
     project.write_meta({"Foo__c": entry(field("Bar__c", missing=True), field("Baz__c"))})
     assert project.generate().revisions == ()
+
+
+def test_what_is_missing_and_is_added_again_without_its_rename_is_warned_of(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")), Old__c=entry(field("X__c")))
+    gone, moved = field("Bar__c", missing=True), entry(field("X__c"), missing=True)
+    said = {"Foo__c": entry(gone, field("Baz__c", was="Bar__c")), "Old__c": moved}
+    chain(project, **said, New__c=entry(field("X__c"), was="Old__c"))
+    unsaid = {"Foo__c": entry(gone, field("Baz__c")), "Old__c": moved}
+    project.write_meta({**unsaid, "New__c": entry(field("X__c"))})
+    proposal = project.generate(dry_run=True)
+    added = [part for part in statements(proposal) if "ADD COLUMN" in part or "CREATE TABLE" in part]
+    assert [re.findall(r"salesforce\.\S+(?: ADD COLUMN \S+)?", part) for part in added] == [
+        ["salesforce.foo__c ADD COLUMN bar__c"],
+        ["salesforce.old__c"],
+    ]
+    told = [squeeze(line) for line in proposal.warnings]
+    file = project.sources.object_meta_path
+    assert told == [
+        f"{name} is missing in the org, and the revisions have no {kind} for it: this one adds it, empty. If it was "
+        f"renamed, delete the revision and put choices.renamed_from back at its heir in {file}; if it is gone, delete "
+        "its entry there."
+        for name, kind in (("Foo__c.Bar__c", "column"), ("Old__c", "table"))
+    ]
+    project.write_meta({**said, "New__c": entry(field("X__c"), was="Old__c")})
+    assert project.generate().revisions == ()
+
+
+def test_of_many_that_are_missing_and_added_again_the_first_are_named(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")))
+    project.write_meta({"Foo__c": entry(*(field(f"F{number:02}__c", missing=True) for number in range(40)))})
+    told = project.generate(dry_run=True).warnings
+    assert len(told) == 31
+    assert told[0].startswith("Foo__c.F00__c is missing in the org")
+    assert told[-1] == "… and 10 more that are missing in the org and are added, empty"
+
+
+def test_what_went_missing_before_its_table_was_generated_is_not_warned_of(project: Project) -> None:
+    gone = {"Gone__c": entry(field("X__c"), missing=True)}
+    project.write_meta({"Foo__c": entry(field("Bar__c", missing=True)), **gone})
+    assert project.generate().warnings == ()
+    come = {"Come__c": entry(field("Baz__c", missing=True))}
+    project.write_meta({"Foo__c": entry(field("Bar__c", missing=True)), **gone, **come})
+    assert project.generate().warnings == ()
+    # What has no column of its own is not added.
+    site = {"name": "Site__c", "type": "address", "missing": True}
+    street = field("Street__c", length=9, compoundFieldName="Site__c")
+    project.write_meta({"Foo__c": entry(field("Bar__c", missing=True), site, street), **gone, **come})
+    assert project.generate().warnings == ()

@@ -221,6 +221,17 @@ def test_a_chosen_type_is_the_columns_type(project: Project) -> None:
     assert project.facts().relations["table salesforce.account"]["column tier__c"] == "numeric(18,4)"
 
 
+def test_a_key_of_numbers_that_a_person_wrote_is_no_sequence_of_its_own(project: Project) -> None:
+    kinds = {"Small__c": {"type": "int"}, "Large__c": {"type": "long"}, "Exact__c": {"type": "double", "precision": 9}}
+    project.write_meta({name: {"fields": [{"name": "Id", **kind}]} for name, kind in kinds.items()})
+    project.generate()
+    project.apply()
+    relations = project.facts().relations
+    keys = [relations[f"table salesforce.{name}"]["column id"] for name in ("small__c", "large__c", "exact__c")]
+    assert keys == ["integer NOT NULL", "bigint NOT NULL", "numeric(9,0) NOT NULL"]
+    assert not [name for name in relations if name.startswith("sequence salesforce")]
+
+
 def test_a_hostile_choice_generates_nothing(project: Project) -> None:
     project.write_meta(account(Tier__c={"type": "string", "choices": {"column_type": "text"}}))
     path = project.sources.object_meta_path

@@ -97,8 +97,8 @@ def tables_within_limits(it: Situation) -> Outcome:
             there = used_columns(connection, MANY_COLUMNS)
         used = {**used, **{name: max(count, used.get(name, 0)) for name, count in there.items()}}
     wide, crowded = wide_rows(facts, used), crowded_tables(used)
-    told = _shown([*crowded, *wide.values()]) or _FAR
     to_come = {hazard.object for item in pending for hazard in item.hazards if hazard.kind == LIMIT}
+    told = _shown([*crowded, *(wide[table] for table in sorted(wide, key=lambda name: name not in to_come))]) or _FAR
     remedies = []
     if crowded:
         remedies.append("The columns run out: move the rows into a new table, in a revision of your own.")

@@ -180,6 +180,42 @@ def test_what_does_not_look_like_a_rename_is_not_suggested(project: Project, fie
     assert project.generate().warnings == ()
 
 
+def test_a_rename_that_is_said_with_a_narrower_type_converts_at_once_and_is_judged_on_the_rows(
+    project: Project,
+) -> None:
+    start(project, Foo__c=entry(field("Bar__c")))
+    project.execute("INSERT INTO salesforce.foo__c VALUES ('1', 'twenty-five characters !!'), ('2', 'short')")
+    narrow = field("Baz__c", was="Bar__c", length=20)
+    project.write_meta({"Foo__c": entry(field("Bar__c", missing=True), narrow)})
+    proposal = project.generate()
+    conversions = [item for item in proposal.revisions[0].hazards if item.kind == "conversion"]
+    assert [str(item) for item in conversions] == [
+        "conversion salesforce.foo__c.baz__c: narrowed from character varying(40) to character varying(20); values "
+        "that do not fit stop it"
+    ]
+    with pytest.raises(MonarchError, match="1 of 2 values"):
+        project.apply()
+    assert columns(project, "foo__c") == {"id", "bar__c"}
+    # The old type, written as a choice beside it, is what keeps it.
+    for item in proposal.revisions:
+        item.path.unlink()
+    kept = {"choices": {"renamed_from": "Bar__c", "column_type": "varchar(40)"}}
+    project.write_meta({"Foo__c": entry(field("Bar__c", missing=True), narrow | kept)})
+    (only_named,) = project.generate().revisions
+    assert [item for item in only_named.hazards if item.kind == "conversion"] == []
+    project.apply()
+    assert project.execute("SELECT max(length(baz__c)) FROM salesforce.foo__c") == [(25,)]
+
+
+def test_the_fields_of_an_object_that_is_renamed_convert_at_once_too(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")))
+    old = entry(field("Bar__c"), missing=True)
+    project.write_meta({"Foo__c": old, "Foo2__c": entry({"name": "Bar__c", "type": "int"}, was="Foo__c")})
+    (proposed,) = project.generate().revisions
+    told = [item.detail for item in proposed.hazards if item.kind == "conversion"]
+    assert told == ["retyped from character varying(40) to integer; values that do not fit stop it"]
+
+
 def test_an_entry_that_a_person_deleted_is_suggested_in_the_words_of_the_file(project: Project) -> None:
     chain(project, Foo__c=entry(field("Bar__c")))
     project.write_meta({"Foo__c": entry(field("Baz__c"))})

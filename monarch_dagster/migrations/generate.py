@@ -190,7 +190,7 @@ def _propose_on(
     from monarch_dagster.migrations.compose import Way, compose, summarise
     from monarch_dagster.migrations.limits import check_columns
     from monarch_dagster.migrations.prove import prove_drafts
-    from monarch_dagster.migrations.provider_renames import likely_provider_renames
+    from monarch_dagster.migrations.provider_renames import provider_hints
     from monarch_dagster.migrations.renames import find_renames, likely_renames
 
     with chain_clone(shadows, chain, chain.head, fresh=fresh) as url:
@@ -221,7 +221,7 @@ def _propose_on(
     file = str(sources.object_meta_path)
     hints = (
         *likely_renames(way.renamed, way.wanted, desired.metadata),
-        *likely_provider_renames(before, desired.meta, sources.provider_schema, file),
+        *provider_hints(before, way.renamed, desired.meta, sources.provider_schema, file),
     )
     if lines := undeclared(chain, way.wanted, way.renamed):
         hints = (*hints, remedy(lines))

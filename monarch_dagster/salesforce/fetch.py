@@ -15,7 +15,7 @@ from pathlib import Path
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.cache import DescribeCache
 from monarch_dagster.salesforce.client import DEFAULT_API_VERSION, SalesforceOrg
-from monarch_dagster.salesforce.describes import is_selected, select_objects
+from monarch_dagster.salesforce.describes import select_objects
 from monarch_dagster.salesforce.guards import Guards, check_missing, check_org, check_version, find_lost
 from monarch_dagster.salesforce.kept_types import TightChoice, tight_choices
 from monarch_dagster.salesforce.merge import MergeResult, merge_fetch
@@ -28,6 +28,7 @@ from monarch_dagster.salesforce.object_meta import (
     write_object_meta,
 )
 from monarch_dagster.salesforce.reading import read_objects
+from monarch_dagster.salesforce.selection import is_selected
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def fetch_object_meta(
         )
     if objects:
         left_out = {}
-    cache = DescribeCache.open(home, org_id=org_id, api_version=org.api_version, user=org.user)
+    cache = DescribeCache.open(home, selection, org_id=org_id, api_version=org.api_version, user=org.user)
     reading = read_objects(org, names, stored.objects, cache)
     fetched, unread = reading.objects, reading.unread
     left_out |= reading.left_out

@@ -252,6 +252,7 @@ def _proposal_json(proposal: Proposal) -> dict[str, Any]:
                 "down_revision": item.down_revision,
                 "path": str(item.path),
                 "upgrade_sql": item.upgrade_sql,
+                "downgrade_sql": item.downgrade_sql,
                 "hazards": [asdict(hazard) for hazard in item.hazards],
             }
             for item in proposal.revisions

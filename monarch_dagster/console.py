@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from monarch_dagster.errors import counted
-from monarch_dagster.migrations.hazards import gravity
+from monarch_dagster.migrations.hazards import gravity, severity
 from monarch_dagster.migrations.undeclared import remedy as declare_it
 
 LOGGER = "monarch_dagster"
@@ -112,7 +112,11 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
     terminal.result(f"metadata   {held} in {meta['path']}")
     terminal.table("Namespaces (managed packages)", found["namespaces"])
     terminal.table("Pending", [{"revision": p["revision"], "file": Path(p["path"]).name} for p in found["pending"]])
-    hazards = [{"revision": item["revision"]} | hazard for item in found["pending"] for hazard in item["hazards"]]
+    hazards = [
+        {"severity": severity(hazard["kind"]), "revision": item["revision"]} | hazard
+        for item in found["pending"]
+        for hazard in item["hazards"]
+    ]
     terminal.table("Hazards", sorted(hazards, key=lambda row: gravity(row["kind"])), style="yellow")
     conversions = [{"revision": item["revision"], **row} for item in found["pending"] for row in item["conversions"]]
     counts = ("values", "cannot_become", "cut")

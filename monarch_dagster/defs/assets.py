@@ -15,8 +15,8 @@ from monarch_dagster.defs.metadata import (
     describe_apply,
     describe_fetch,
     describe_object_meta,
-    describe_proposal,
 )
+from monarch_dagster.defs.proposal import describe_proposal
 from monarch_dagster.defs.provenance import made_from, observation, still_made_from
 from monarch_dagster.defs.resources import MonarchResource, failing_clearly
 from monarch_dagster.defs.sources import CORE_MODELS, GROUP, LIVE_SCHEMA, SALESFORCE_ORG

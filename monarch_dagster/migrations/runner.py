@@ -18,6 +18,7 @@ from sqlalchemy import exc
 from monarch_dagster.errors import IrreversibleRevision, MonarchError
 from monarch_dagster.migrations.environment import ATTRIBUTE
 from monarch_dagster.migrations.failures import broken, refused, revision_of
+from monarch_dagster.migrations.ledger_tables import VERSION_TABLE
 from monarch_dagster.migrations.options import Options
 
 if TYPE_CHECKING:
@@ -54,6 +55,19 @@ def upgrade_sql(versions: Sequence[Path], start: str | None, to: str, options: O
         config.output_buffer = buffer
         command.upgrade(config, f"{start or 'base'}:{to}", sql=True)
     return buffer.getvalue()
+
+
+def downgrade_sql(versions: Sequence[Path], start: str, to: str | None, options: Options) -> str:
+    """Return the SQL of the downgrade from `start` to `to` (None for base); nothing runs."""
+    from alembic import command
+
+    buffer = io.StringIO()
+    with _running():
+        config = _config(versions, options)
+        config.output_buffer = buffer
+        command.downgrade(config, f"{start}:{to or 'base'}", sql=True)
+    # Alembic adds this at base, in a script only: a downgrade that runs keeps the table.
+    return buffer.getvalue().replace(f"DROP TABLE {VERSION_TABLE};\n\n", "")
 
 
 def _config(versions: Sequence[Path], options: Options) -> Config:

@@ -6,12 +6,12 @@ whoever reads the registry would query it. Reading and writing the rows belongs 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar
 
+from monarch_dagster.postgres.quoting import storable
 from monarch_dagster.salesforce.namespaces import namespace_of
 from monarch_dagster.salesforce.object_meta import Object, ObjectMeta
 from monarch_dagster.salesforce.type_mapping import has_column
@@ -21,8 +21,6 @@ SCHEMA: Final = "utilities"
 OBJECTS: Final = "object_registry"
 FIELDS: Final = "field_registry"
 
-# PostgreSQL's text holds neither; JSON does.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _FIELD_KEYS = attrgetter(
     *("name", "label", "type", "referenceTo", "relationshipName", "calculated", "calculatedFormula", "externalId"),
     *("unique", "missing"),
@@ -137,7 +135,7 @@ def project(meta: ObjectMeta, schema: str, tables: Mapping[str, Columns]) -> tup
         table, namespace, custom = _name(name)
         if (columns := tables.get(table)) is None:
             continue
-        label = _storable(item.label) or name
+        label = storable(item.label) or name
         objects.append(ObjectRow(name, schema, table, label, namespace, item.custom or custom, item.missing))
         fields += _fields(name, item, columns, named)
     return objects, fields
@@ -158,12 +156,12 @@ def _fields(name: str, item: Object, columns: Columns, named: Callable[[str], _N
             api_name,
             column,
             None if column is None else columns[column],
-            _storable(label) or api_name,
-            _storable(kind),
-            [_storable(target) for target in refers] if refers else [],
+            storable(label) or api_name,
+            storable(kind),
+            [storable(target) for target in refers] if refers else [],
             relationship or None,
             calculated,
-            _storable(formula) or None if calculated else None,
+            storable(formula) or None if calculated else None,
             external,
             unique,
             custom,
@@ -177,8 +175,3 @@ def compare(wanted: Iterable[Row], stored: Iterable[Row]) -> tuple[list[Row], li
     left: dict[Hashable, Row] = {row.key: row for row in stored}
     changed = [row for row in wanted if left.pop(row.key, None) != row]
     return changed, list(left.values())
-
-
-def _storable(text: str) -> str:
-    # Few labels need it, and there are many.
-    return text if text.isprintable() else _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)

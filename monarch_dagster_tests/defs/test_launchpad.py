@@ -24,13 +24,32 @@ query ($job: PipelineSelector!) {
   runConfigSchemaOrError(selector: $job) { ... on RunConfigSchema { rootDefaultYaml
     rootConfigType { ... on CompositeConfigType { fields { name description isRequired } } } } }
 }"""
+VALID = """
+query ($job: PipelineSelector!, $config: RunConfigData!) {
+  isPipelineConfigValid(pipeline: $job, runConfigData: $config, mode: "default") { __typename
+    ... on RunConfigValidationInvalid { errors { message } } }
+}"""
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
   launchRun(executionParams: $params) { __typename
     ... on LaunchRunSuccess { run { runId } }
     ... on RunConfigValidationInvalid { errors { message } }
-    ... on PythonError { message } }
+    ... on PythonError { message errorChain { error { message } } } }
 }"""
+# What the Launchpad marks while it is typed: what is wrong, and what it says of it.
+MARKED = [
+    ("setup_provider_schema", {"fetch": "yes", "generat": True}, "unexpected config entry"),
+    ("fetch_object_meta", {"max_missing_percent": "3"}, "Invalid scalar"),
+    ("fetch_object_meta", {"objects": "Account"}, "must be list"),
+    ("run_migrations", {"allow_data_loss": [1]}, "Invalid scalar"),
+]
+# What the launch refuses.
+REFUSED = [
+    ("fetch_object_meta", {"max_missing_percent": 101}, "less than or equal to 100"),
+    ("run_migrations", {"lock_timeout_seconds": 0}, "greater than or equal to 1"),
+    ("run_migrations", {"allow_data_loss": ["1a2b:"]}, "'1a2b:' is neither REV nor FROM:TO"),
+    ("revert_migrations", {"target": "head-1"}, "'head-1' is no revision"),
+]
 
 
 class Ui:
@@ -49,6 +68,10 @@ class Ui:
         params = {"selector": {**PLACE, "jobName": job}, "runConfigData": config}
         answer: dict[str, Any] = self.ask(LAUNCH, params=params)["launchRun"]
         return answer
+
+    def runs(self) -> int:
+        """Return how many runs the instance has, those of other tests included."""
+        return int(self._workspace.instance.get_runs_count())
 
     def finish(self, run_id: str) -> dg.DagsterRun:
         """Do what the daemon does with a queued run, and wait for its end."""
@@ -82,10 +105,20 @@ def test_the_launchpad_shows_every_field_with_its_safe_value_and_what_it_does(ui
         assert all(field["description"] and not field["isRequired"] for field in fields.values())
 
 
-def test_a_launch_without_config_is_the_local_install_and_wrong_config_is_refused(here: Project, ui: Ui) -> None:
-    wrong = ui.launch("setup_provider_schema", {"fetch": "yes", "generat": True})
-    assert wrong["__typename"] == "RunConfigValidationInvalid"
-    assert ui.launch("run_migrations", {"lock_timeout_seconds": 0})["__typename"] != "LaunchRunSuccess"
+def test_wrong_config_is_refused_before_there_is_a_run(ui: Ui) -> None:
+    before = ui.runs()
+    for job, wrong, told in MARKED:
+        found = ui.ask(VALID, job={**PLACE, "pipelineName": job}, config=wrong)["isPipelineConfigValid"]
+        assert told in str(found["errors"])
+        assert ui.launch(job, wrong)["__typename"] == "RunConfigValidationInvalid"
+    for job, wrong, told in REFUSED:
+        answer = ui.launch(job, wrong)
+        assert answer["__typename"] == "PythonError"
+        assert told in str(answer["errorChain"])
+    assert ui.runs() == before
+
+
+def test_a_launch_without_config_is_the_local_install(here: Project, ui: Ui) -> None:
     here.generate()
     launched = ui.launch("setup_provider_schema", {})
     assert launched["__typename"] == "LaunchRunSuccess", launched

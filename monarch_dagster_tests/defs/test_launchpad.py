@@ -15,8 +15,9 @@ from dagster_graphql.cli import execute_query
 
 from monarch_dagster.defs.running import open_instance
 from monarch_dagster.settings import Settings
+from monarch_dagster_tests.defs.support import run
 from monarch_dagster_tests.defs.test_config import SAFE
-from monarch_dagster_tests.support import Project
+from monarch_dagster_tests.support import Project, account
 
 PLACE = {"repositoryLocationName": "monarch", "repositoryName": "__repository__"}
 LAUNCHPAD = """
@@ -36,6 +37,13 @@ mutation ($params: ExecutionParams!) {
     ... on RunConfigValidationInvalid { errors { message } }
     ... on PythonError { message errorChain { error { message } } } }
 }"""
+SHOWN = """
+{ assetOrError(assetKey: {path: ["revision_files"]}) { ... on Asset { assetMaterializations(limit: 1) {
+  metadataEntries { label
+    ... on CodeReferencesMetadataEntry { codeReferences { ... on LocalFileCodeReference { filePath lineNumber } } }
+    ... on TableSchemaMetadataEntry { schema { columns { name type description constraints { nullable } } } }
+    ... on FloatMetadataEntry { floatValue }
+    ... on IntMetadataEntry { intValue } } } } } }"""
 # What the Launchpad marks while it is typed: what is wrong, and what it says of it.
 MARKED = [
     ("setup_provider_schema", {"fetch": "yes", "generat": True}, "unexpected config entry"),
@@ -69,13 +77,18 @@ class Ui:
         answer: dict[str, Any] = self.ask(LAUNCH, params=params)["launchRun"]
         return answer
 
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        """The instance that the page shows."""
+        return self._workspace.instance
+
     def runs(self) -> int:
         """Return how many runs the instance has, those of other tests included."""
-        return int(self._workspace.instance.get_runs_count())
+        return int(self.instance.get_runs_count())
 
     def finish(self, run_id: str) -> dg.DagsterRun:
         """Do what the daemon does with a queued run, and wait for its end."""
-        instance = self._workspace.instance
+        instance = self.instance
         instance.launch_run(run_id, self._workspace.create_request_context())
         for _ in range(300):
             run = instance.get_run_by_id(run_id)
@@ -94,6 +107,8 @@ def ui(here: Project) -> Iterator[Ui]:
         WorkspaceProcessContext(instance, WorkspaceFileTarget([str(here.root / "workspace.yaml")])) as workspace,
     ):
         yield Ui(workspace)
+    # A code server that outlives the session makes pytest fail at its end.
+    workspace._grpc_server_registry.wait_for_processes()
 
 
 def test_the_launchpad_shows_every_field_with_its_safe_value_and_what_it_does(ui: Ui) -> None:
@@ -126,3 +141,24 @@ def test_a_launch_without_config_is_the_local_install(here: Project, ui: Ui) -> 
     assert not here.sources.object_meta_path.exists()
     assert len(here.chain().revisions) == 1
     assert here.facts().tables() == {"landing.note"}
+
+
+def test_the_page_of_a_proposal_has_its_link_its_columns_and_numbers(here: Project, ui: Ui) -> None:
+    here.write_meta(account(Name={"type": "string", "length": 255, "label": "Full Name"}))
+    assert run(ui.instance, "generate_migrations").success
+    (shown,) = ui.ask(SHOWN)["assetOrError"]["assetMaterializations"]
+    found = {entry.pop("label"): entry for entry in shown["metadataEntries"]}
+    (revision,) = here.chain().revisions
+    lines = revision.path.read_text().splitlines()
+    (link,) = found["open_in_editor"]["codeReferences"]
+    assert link["filePath"] == str(revision.path)
+    assert lines[link["lineNumber"] - 1].startswith("def upgrade")
+    assert found["dagster/column_schema"]["schema"]["columns"] == [
+        {"name": name, "type": kind, "description": described, "constraints": {"nullable": nullable}}
+        for name, kind, described, nullable in (
+            ("account.id", "character varying(18)", "Account.Id", False),
+            ("account.name", "character varying(255)", "Full Name (Account.Name)", True),
+        )
+    ]
+    assert found["relations_changed"]["intValue"] == 4
+    assert found["proof_seconds"]["floatValue"] > 0

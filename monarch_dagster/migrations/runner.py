@@ -18,7 +18,6 @@ from sqlalchemy import exc
 from monarch_dagster.errors import IrreversibleRevision, MonarchError
 from monarch_dagster.migrations.environment import ATTRIBUTE
 from monarch_dagster.migrations.failures import broken, refused, revision_of
-from monarch_dagster.migrations.ledger_tables import VERSION_TABLE
 from monarch_dagster.migrations.options import Options
 
 if TYPE_CHECKING:
@@ -66,8 +65,7 @@ def downgrade_sql(versions: Sequence[Path], start: str, to: str | None, options:
         config = _config(versions, options)
         config.output_buffer = buffer
         command.downgrade(config, f"{start}:{to or 'base'}", sql=True)
-    # Alembic adds this at base, in a script only: a downgrade that runs keeps the table.
-    return buffer.getvalue().replace(f"DROP TABLE {VERSION_TABLE};\n\n", "")
+    return buffer.getvalue()
 
 
 def _config(versions: Sequence[Path], options: Options) -> Config:

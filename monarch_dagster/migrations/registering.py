@@ -86,11 +86,18 @@ class Registrar:
 
     sources: Sources
     url: URL
+    # What ran so far.
+    applied: Sequence[object]
     result: Registered | None = None
 
     def register(self) -> None:
         """Register under the lock that the caller holds."""
         self.result = register(self.sources, self.url, locked=True)
+
+    def stopped(self) -> None:
+        """Register, under the same lock, what a run came to that ends with an error: what it applied stays."""
+        if self.applied:
+            self.register()
 
     def settled(self) -> Registered:
         """Return what came of it, having registered by now."""

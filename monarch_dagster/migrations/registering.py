@@ -8,52 +8,30 @@ fails nothing else.
 from __future__ import annotations
 
 import gc
-import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import URL, Connection, exc
 
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations.options import LOCK_TIMEOUT_SECONDS
-from monarch_dagster.postgres.engines import connect, first_line, is_lost, reading
+from monarch_dagster.migrations.registry_rows import read_rows, read_tables, remove, write
+from monarch_dagster.postgres.engines import connect, first_line, is_lost, snapshot
 from monarch_dagster.postgres.locks import apply_lock, lock_revision
 from monarch_dagster.postgres.pooler import check_direct
 from monarch_dagster.salesforce.object_meta import ObjectMeta, read_object_meta
 from monarch_dagster.schema.desired import Sources
-from monarch_dagster.schema.registry import (
-    FIELDS,
-    OBJECTS,
-    SCHEMA,
-    Columns,
-    FieldRow,
-    ObjectRow,
-    Row,
-    compare,
-    project,
-    row_types,
-    unfit,
-)
+from monarch_dagster.schema.registry import FIELDS, OBJECTS, SCHEMA, FieldRow, ObjectRow, unfit
+from monarch_dagster.schema.registry_changes import Changes, find_changes
 
 log = logging.getLogger(__name__)
 
-PROVIDER = ObjectMeta().provider
 # insufficient_privilege, lock_not_available (PostgreSQL, "Error Codes").
 _NOT_PERMITTED, _LOCKED = "42501", "55P03"
 _AGAIN = "`monarch run-migrations` registers again, also where nothing is pending."
-
-_TABLES = """
-SELECT c.relname, json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod))
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE n.nspname = %(schema)s AND (%(names)s::text[] IS NULL OR c.relname = ANY(%(names)s)) AND c.relkind IN ('r', 'p')
-GROUP BY c.oid, c.relname
-"""
 
 
 @dataclass(frozen=True)
@@ -107,8 +85,8 @@ class Registrar:
 def register(sources: Sources, url: URL, *, locked: bool) -> Registered:
     """Have the registry of a target say what `object_meta.json` says of the tables and columns that are there.
 
-    Where nothing differs, nothing is written. Only rows of this provider are touched; those of entries that a person
-    deleted from the file, and of tables and columns that are gone, are removed.
+    Where nothing differs, nothing is written. Only rows of this provider are touched; those of tables and columns that
+    are gone are removed, or go on under the name that these have now.
 
     Args:
         sources: where the file is, and the schema of the provider's tables.
@@ -134,8 +112,8 @@ def register(sources: Sources, url: URL, *, locked: bool) -> Registered:
 
 
 def _register(sources: Sources, url: URL, *, locked: bool) -> Registered:
-    with reading(url) as connection:
-        if reason := unfit(_tables(connection, SCHEMA, [OBJECTS, FIELDS])):
+    with snapshot(url) as connection:
+        if reason := unfit(read_tables(connection, SCHEMA, [OBJECTS, FIELDS])):
             return Registered(skipped=reason)
         meta = _read(sources.object_meta_path)
         if meta is None:
@@ -158,33 +136,32 @@ def _read(path: Path) -> ObjectMeta | None:
 
 def _without_file(sources: Sources, connection: Connection) -> Registered:
     # A source that is not there is not an empty source (DESIGN rule 1).
-    if not _stored(connection, OBJECTS, ObjectRow):
+    if not read_rows(connection, OBJECTS, ObjectRow):
         return Registered(skipped=f"there is no {sources.object_meta_path.name}")
     return _failed(f"there is no {sources.object_meta_path}.", f"Bring the file back with git. {_AGAIN}")
 
 
 @dataclass(frozen=True)
 class _Work:
-    """The rows to write and to remove, and what the registry comes to by it."""
+    """What is to be removed and written, and what the registry comes to by it."""
 
-    objects: Sequence[ObjectRow]
-    fields: Sequence[FieldRow]
-    objects_gone: Sequence[ObjectRow]
-    fields_gone: Sequence[FieldRow]
-    done: Registered
+    objects: Changes[ObjectRow]
+    fields: Changes[FieldRow]
 
     def __bool__(self) -> bool:
         return bool(self.done.changed or self.done.removed)
 
+    @property
+    def done(self) -> Registered:
+        changed = len(self.objects.written) + len(self.fields.written)
+        return Registered(self.objects.rows, self.fields.rows, changed, self.objects.gone + self.fields.gone)
+
     @classmethod
     def find(cls, connection: Connection, meta: ObjectMeta, schema: str) -> _Work:
         """Compare the file with the registry, in three queries."""
-        objects, fields = project(meta, schema, _tables(connection, schema))
-        objects_changed, objects_gone = compare(objects, _stored(connection, OBJECTS, ObjectRow))
-        fields_changed, fields_gone = compare(fields, _stored(connection, FIELDS, FieldRow))
-        changed, removed = len(objects_changed) + len(fields_changed), len(objects_gone) + len(fields_gone)
-        done = Registered(len(objects), len(fields), changed, removed)
-        return cls(objects_changed, fields_changed, objects_gone, fields_gone, done)
+        tables = read_tables(connection, schema)
+        objects, fields = read_rows(connection, OBJECTS, ObjectRow), read_rows(connection, FIELDS, FieldRow)
+        return cls(*find_changes(meta, schema, tables, objects, fields))
 
 
 def _write(url: URL, meta: ObjectMeta, schema: str) -> Registered:
@@ -194,70 +171,12 @@ def _write(url: URL, meta: ObjectMeta, schema: str) -> Registered:
         lock_revision(connection)
         if work := _Work.find(connection, meta, schema):
             # What goes, goes first: the table of an object that is spelled otherwise now is still the same.
-            _delete(connection, FIELDS, work.fields_gone, "object_name", "api_name")
-            _delete(connection, OBJECTS, work.objects_gone, "api_name")
-            _upsert(connection, OBJECTS, work.objects, "api_name")
-            _upsert(connection, FIELDS, work.fields, "object_name, api_name")
+            fields_times = remove(connection, FIELDS, work.fields)
+            objects_times = remove(connection, OBJECTS, work.objects)
+            write(connection, OBJECTS, work.objects, objects_times)
+            write(connection, FIELDS, work.fields, fields_times)
             connection.commit()
     return work.done
-
-
-def is_registry(connection: Connection, schema: str, table: str) -> bool:
-    """Say whether a table is a registry, though of an older form: this provider's rows in it come from the file."""
-    if schema != SCHEMA or table not in (OBJECTS, FIELDS):
-        return False
-    return _tables(connection, SCHEMA, [table]).get(table, {}).keys() >= {"provider", "api_name", "first_seen_at"}
-
-
-def _tables(connection: Connection, schema: str, names: Sequence[str] | None = None) -> Mapping[str, Columns]:
-    rows: Any = connection.exec_driver_sql(_TABLES, {"schema": schema, "names": names})
-    return dict(rows.all())
-
-
-def _stored(connection: Connection, table: str, kind: type[Row]) -> Iterable[Row]:
-    # As one value, since a row of its own for each costs three times as much.
-    columns = ", ".join("missing_since IS NOT NULL" if name == "missing" else name for name in kind._fields)
-    found = connection.exec_driver_sql(
-        f"SELECT json_agg(json_build_array({columns})) FROM {SCHEMA}.{table} WHERE provider = %s", (PROVIDER,)
-    ).scalar_one()
-    return [kind._make(row) for row in found or ()]
-
-
-def _delete(connection: Connection, table: str, rows: Sequence[Row], *key: str) -> None:
-    if not rows:
-        return
-    names = ", ".join(key)
-    connection.exec_driver_sql(
-        f"DELETE FROM {SCHEMA}.{table} WHERE provider = %s AND ({names}) IN (SELECT {names} FROM {_as_rows(rows)})",
-        (PROVIDER, json.dumps(rows)),
-    )
-
-
-def _upsert(connection: Connection, table: str, rows: Sequence[Row], key: str) -> None:
-    """Write rows that are new or another; how long something has been missing is kept while it is."""
-    if not rows:
-        return
-    columns = [name for name in rows[0]._fields if name != "missing"]
-    names, values = ", ".join(columns), ", ".join(f"{name} = excluded.{name}" for name in columns)
-    connection.exec_driver_sql(
-        f"INSERT INTO {SCHEMA}.{table} AS stored (provider, {names}, missing_since, first_seen_at, updated_at) "
-        f"SELECT %s, {names}, CASE WHEN missing THEN now() END, now(), now() FROM {_as_rows(rows)} "
-        f"ON CONFLICT (provider, {key}) DO UPDATE SET {values}, updated_at = now(), missing_since = "
-        "CASE WHEN excluded.missing_since IS NOT NULL THEN coalesce(stored.missing_since, excluded.missing_since) END",
-        (PROVIDER, json.dumps(rows)),
-    )
-
-
-def _as_rows(rows: Sequence[Row]) -> str:
-    """Return SQL that takes one parameter, the rows as JSON, apart; an array a row has half the costs of an object."""
-    values = {
-        "text": "r ->> {}",
-        "boolean": "(r ->> {})::boolean",
-        "text[]": "ARRAY(SELECT jsonb_array_elements_text(r -> {}))",
-    }
-    types = row_types(type(rows[0]))
-    listed = ", ".join(f"{values[kind].format(place)} AS {name}" for place, (name, kind) in enumerate(types.items()))
-    return f"(SELECT {listed} FROM jsonb_array_elements(%s::jsonb) AS r) AS r"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from monarch_dagster.defs.metadata import describe_apply
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.adopt import adopt
 from monarch_dagster.migrations.drift import Drift, find_drift
-from monarch_dagster_tests.migrations.registries import LEVEL, OBJECTS, labels, statements, versions
+from monarch_dagster_tests.migrations.registries import LEVEL, OBJECTS, age, labels, seen, statements, versions
 from monarch_dagster_tests.migrations.support import Alembic, write_chain, write_revision
 from monarch_dagster_tests.support import Project, account
 
@@ -228,3 +228,21 @@ def test_plain_alembic_registers_what_it_applied_before_it_failed(chained: Proje
     told = alembic.run("-x", "allow_unproved=r3:r4", "upgrade", "head", code=255)
     assert "division by zero" in told
     assert labels(chained)["Account.npsp__Level__c"] == LEVEL["label"]
+
+
+def test_what_a_refused_drop_left_is_still_told_of(chained: Project) -> None:
+    chained.apply()
+    age(chained)
+    before = seen(chained)
+    chained.execute("INSERT INTO salesforce.account (id, name) VALUES ('1', 'x')")
+    write_revision(chained.versions, "r4", "r3", up="op.execute('ALTER TABLE salesforce.account RENAME TO firm')")
+    write_revision(chained.versions, "r5", "r4", up="op.execute('ALTER TABLE salesforce.firm DROP name')")
+    objects: dict[str, Any] = copy.deepcopy(OBJECTS)
+    objects["Firm"] = {**objects.pop("Account"), "choices": {"renamed_from": "Account"}}
+    del objects["Firm"]["fields"][1]
+    chained.write_meta(objects)
+    with pytest.raises(MonarchError, match="would lose stored values"):
+        chained.apply()
+    assert seen(chained) == {name.replace("Account", "Firm"): date for name, date in before.items()}
+    chained.apply(allow_data_loss=["r5"])
+    assert seen(chained).keys() == {"Firm", "Firm.Id", "Firm.npsp__Level__c"}

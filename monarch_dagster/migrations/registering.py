@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, exc
 
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations.options import LOCK_TIMEOUT_SECONDS
-from monarch_dagster.migrations.registry_rows import read_rows, read_tables, remove, write
+from monarch_dagster.migrations.registry_rows import is_like_registry, lacking, read_rows, read_tables, remove, write
 from monarch_dagster.postgres.engines import connect, first_line, is_lost, snapshot
 from monarch_dagster.postgres.locks import apply_lock, lock_revision
 from monarch_dagster.postgres.pooler import check_direct
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 # insufficient_privilege, lock_not_available (PostgreSQL, "Error Codes").
 _NOT_PERMITTED, _LOCKED = "42501", "55P03"
+_REGISTRY = f"The registry of objects and fields ({SCHEMA})"
 _AGAIN = "`monarch run-migrations` registers again, also where nothing is pending."
 
 
@@ -101,7 +102,7 @@ def register(sources: Sources, url: URL, *, locked: bool) -> Registered:
     except MonarchError as error:
         result = _failed(error.message, error.remedy)
     except exc.DBAPIError as error:
-        result = _refused(error)
+        result = _refused(error, url)
     except Exception as error:  # noqa: BLE001 - whatever it is, the revisions that ran are applied
         result = _failed(f"{type(error).__name__}: {error}", "Report it; nothing else is the worse for it.")
     if result.failed:
@@ -179,6 +180,46 @@ def _write(url: URL, meta: ObjectMeta, schema: str) -> Registered:
     return work.done
 
 
+def behind(sources: Sources, url: URL, meta: ObjectMeta | None) -> str:
+    """Say in one line how far the registry of a target is from the file, and what to do; "" where it is right.
+
+    Args:
+        sources: where the file is, and the schema of the provider's tables.
+        url: the target; one that has no registry is not behind.
+        meta: the file as it was read, None where that could not be done.
+
+    Nothing is written. Raises `MonarchError` where the target cannot be reached.
+    """
+    try:
+        with _collecting_later(), snapshot(url) as connection:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+            return _behind(sources, connection, meta)
+    except exc.DBAPIError as error:
+        reason = _refused(error, url).failed.replace("\nWhat to do: ", " ")
+        return f"{_REGISTRY} could not be compared with {sources.object_meta_path.name}: {reason}"
+
+
+def _behind(sources: Sources, connection: Connection, meta: ObjectMeta | None) -> str:
+    file, found = sources.object_meta_path.name, read_tables(connection, SCHEMA, [OBJECTS, FIELDS])
+    if reason := unfit(found):
+        if not any(map(is_like_registry, found.values())):
+            return ""
+        return f"{_REGISTRY} is not kept: {reason}. A revision has to bring that; then {_AGAIN}"
+    if meta is None:
+        if not read_rows(connection, OBJECTS, ObjectRow):
+            return ""
+        return f"{_REGISTRY} is not kept: {file} is not there or not valid. Bring it back with git. {_AGAIN}"
+    if not (work := _Work.find(connection, meta, sources.provider_schema)):
+        return ""
+    differs = f"{_REGISTRY} differs from {file} by {counted(work.done.changed + work.done.removed, 'row')}"
+    role, grants = lacking(connection)
+    return (
+        f"{differs}, and {role} may not write it. Have the owner run: {grants} {_AGAIN}"
+        if grants
+        else (f"{differs}: {_AGAIN}")
+    )
+
+
 @contextmanager
 def _collecting_later() -> Iterator[None]:
     """Pause the search for cycles, of which there are none: it costs more than half of reading a large file."""
@@ -195,13 +236,18 @@ def _failed(message: str, remedy: str) -> Registered:
     return Registered(failed=f"{message}\nWhat to do: {remedy}" if remedy else message)
 
 
-def _refused(error: exc.DBAPIError) -> Registered:
+def _refused(error: exc.DBAPIError, url: URL) -> Registered:
     code, reason = getattr(error.orig, "sqlstate", None), first_line(error)
     if is_lost(error):
         return _failed(f"the connection to the database was lost: {reason}", f"See that the server runs. {_AGAIN}")
-    if code == _NOT_PERMITTED:
-        give = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{OBJECTS}, {SCHEMA}.{FIELDS} TO …"
-        return _failed(f"{reason}.", f"Have the tables' owner run: {give} {_AGAIN}")
+    if code == _NOT_PERMITTED and (grants := _grants(url)):
+        return _failed(f"{reason}.", f"Have the owner of {SCHEMA} run: {grants} {_AGAIN}")
     if code == _LOCKED:
         return _failed(f"another session holds a lock on its tables: {reason}.", _AGAIN)
     return _failed(f"PostgreSQL refused a row or a statement: {reason}.", f"Correct the cause. {_AGAIN}")
+
+
+def _grants(url: URL) -> str:
+    with suppress(MonarchError, exc.DBAPIError), snapshot(url) as connection:
+        return lacking(connection)[1]
+    return ""

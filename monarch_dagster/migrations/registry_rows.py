@@ -1,4 +1,4 @@
-"""The rows of the registry on a target: read, removed and written in bulk.
+"""The rows of the registry on a target: read, removed and written in bulk, and what its role may do to them.
 
 Which rows there should be is decided in `schema.registry` and `schema.registry_changes`, when they are written in
 `registering`.
@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from monarch_dagster.postgres.quoting import identifier
 from monarch_dagster.salesforce.object_meta import ObjectMeta
 from monarch_dagster.schema.registry import FIELDS, OBJECTS, SCHEMA, Columns, FieldRow, ObjectRow, Row, row_types
 from monarch_dagster.schema.registry_changes import Changes
@@ -29,6 +30,14 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE n.nspname = %(schema)s AND (%(names)s::text[] IS NULL OR c.relname = ANY(%(names)s)) AND c.relkind IN ('r', 'p')
 GROUP BY c.oid, c.relname
+"""
+# By number: a table's name may not even be read without the right to use its schema.
+_RIGHTS = """
+SELECT current_user, bool_and(has_schema_privilege(n.oid, 'USAGE')), bool_and((
+  SELECT bool_and(has_table_privilege(c.oid, wanted)) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) wanted
+))
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind IN ('r', 'p')
 """
 
 
@@ -115,3 +124,15 @@ def _as_rows(rows: Sequence[Row], *times: str) -> str:
     types = row_types(type(rows[0])) | dict.fromkeys(times, "timestamptz")
     listed = ", ".join(f"{values[kind].format(place)} AS {name}" for place, (name, kind) in enumerate(types.items()))
     return f"(SELECT {listed} FROM jsonb_array_elements(%s::jsonb) AS r) AS r"
+
+
+def lacking(connection: Connection) -> tuple[str, str]:
+    """Return the connection's role as it is written in SQL, and the statements that give it what it lacks, "" for none.
+
+    Source: PostgreSQL, "System Information Functions", `has_table_privilege` (a list of rights asks for any of them).
+    """
+    role, uses, writes = connection.exec_driver_sql(_RIGHTS, (SCHEMA, [OBJECTS, FIELDS])).one()
+    to = f"TO {identifier(role)};"
+    schema = "" if uses else f"GRANT USAGE ON SCHEMA {SCHEMA} {to}"
+    rights = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{OBJECTS}, {SCHEMA}.{FIELDS} {to}"
+    return identifier(role), " ".join(filter(None, (schema, "" if writes else rights)))

@@ -11,6 +11,7 @@ from monarch_dagster.defs.metadata import describe_apply
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.adopt import adopt
 from monarch_dagster.migrations.drift import Drift, find_drift
+from monarch_dagster.migrations.status import read_status
 from monarch_dagster_tests.migrations.registries import LEVEL, OBJECTS, age, labels, seen, statements, versions
 from monarch_dagster_tests.migrations.support import Alembic, write_chain, write_revision
 from monarch_dagster_tests.support import Project, account
@@ -228,6 +229,21 @@ def test_plain_alembic_registers_what_it_applied_before_it_failed(chained: Proje
     told = alembic.run("-x", "allow_unproved=r3:r4", "upgrade", "head", code=255)
     assert "division by zero" in told
     assert labels(chained)["Account.npsp__Level__c"] == LEVEL["label"]
+
+
+def test_status_says_that_the_registry_is_stale_until_a_run_registers_again(chained: Project) -> None:
+    def told() -> str:
+        return str(read_status(chained.sources, lambda: chained.shadows, chained.target).to_json()["registry"])
+
+    assert told() == ""
+    chained.apply(to="r2")
+    assert told() == ""
+    relabel(chained, "Firm")
+    assert "differs from object_meta.json by 1 row: `monarch run-migrations` registers again" in told()
+    chained.apply()
+    assert told() == ""
+    chained.sources.object_meta_path.write_text("{")
+    assert "object_meta.json is not there or not valid" in told()
 
 
 def test_what_a_refused_drop_left_is_still_told_of(chained: Project) -> None:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from monarch_dagster.migrations.git_state import shown
 from monarch_dagster.migrations.hazards import gravity
 from monarch_dagster.migrations.undeclared import remedy as declare_it
 
@@ -122,6 +123,15 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
     terminal.table("Drift", found["drift"], style="red")
     terminal.table("Carried (in revisions, in no model)", [{"what": name} for name in found["carried"]])
     terminal.table("Foreign (never touched)", [{"relation": name} for name in found["foreign"]])
+    git = found["git"]
+    terminal.table("Not committed to git", [row | {"path": shown(row["path"])} for row in git["uncommitted"]])
+    terminal.table(
+        "In other branches of git, and not here", [row | {"file": shown(row["file"])} for row in git["lacking"]]
+    )
+    if git["unknown"]:
+        terminal.say(f"What git says of the schema files is not known: {git['unknown']}", "dim")
+    if git["advice"]:
+        terminal.say(git["advice"], "yellow")
     if found["running"]:
         terminal.say(f"A migration is running, by {found['running']}: what is told here may change.", "yellow")
     if found["not_compared"]:

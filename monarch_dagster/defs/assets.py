@@ -13,6 +13,7 @@ from monarch_dagster.defs.metadata import (
     describe_adoption,
     describe_apply,
     describe_fetch,
+    describe_git,
     describe_object_meta,
     describe_proposal,
 )
@@ -61,6 +62,7 @@ def revision_files(config: RevisionFilesConfig, monarch: MonarchResource) -> dg.
     """
     from monarch_dagster.migrations.beside import files_to_mend
     from monarch_dagster.migrations.generate import propose
+    from monarch_dagster.migrations.git_state import read_git
 
     with failing_clearly():
         settings = monarch.settings()
@@ -68,12 +70,16 @@ def revision_files(config: RevisionFilesConfig, monarch: MonarchResource) -> dg.
         metadata: Metadata = {"summary": "Not generated; the revisions are used as they are."}
         if config.generate:
             sources_digest = sources.digest()
-            if wrong := files_to_mend(load_chain(sources.schema_dir), settings.target_url()):
+            before = load_chain(sources.schema_dir)
+            if wrong := files_to_mend(before, settings.target_url()):
                 log.warning("%s Generated beside such files, a revision may be a wrong one.", wrong)
+            git = read_git(sources, before)
+            for line in filter(None, (git.commit, git.merge)):
+                log.warning("%s", line)
             proposal = propose(
                 sources, settings.shadows(), settings.proofs(), message=config.message, dry_run=config.dry_run
             )
-            metadata = describe_proposal(proposal, dry_run=config.dry_run)
+            metadata = describe_proposal(proposal, dry_run=config.dry_run) | describe_git(git)
             if not config.dry_run:
                 metadata[SOURCES_DIGEST] = sources_digest
         chain = load_chain(sources.schema_dir)

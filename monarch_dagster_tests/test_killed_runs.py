@@ -20,7 +20,7 @@ from monarch_dagster_tests.test_interrupts import SLEEPING, launch, running, sle
 GATED = " WHERE current_database() ^@ 'target_' AND current_setting('gate.open', true) IS NULL"
 # A quarter of what whoever waits for the killed run's statement would take; there are slow machines.
 AT_ONCE_SECONDS = 30
-BRIEF = "SELECT pg_sleep(5)"
+BRIEF = "SELECT pg_sleep(12)"
 AT_WORK = f"{SLEEPING} AND datname = current_database()"
 RUN = "query($it: ID!){runOrError(runId: $it){... on Run{status tags{key value}}}}"
 
@@ -84,7 +84,7 @@ def test_a_run_that_never_started_is_failed_in_time_and_a_long_run_of_a_command_
     configured = yaml.safe_load((project.root / "dagster.yaml").read_text())
     configured["run_monitoring"] |= {"start_timeout_seconds": 5, "poll_interval_seconds": 1}
     (project.root / "dagster.yaml").write_text(yaml.safe_dump(configured))
-    write_revision(project.versions, "r1", None, up=sql(BRIEF + GATED, BRIEF, BRIEF))
+    write_revision(project.versions, "r1", None, up=sql(BRIEF + GATED))
     project.trust()
     with ui(project) as ask:
         run = launch(ask)

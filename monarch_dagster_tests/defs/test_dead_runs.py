@@ -129,6 +129,20 @@ def test_a_dead_run_is_reported_with_what_to_do_and_others_are_left_alone(
     assert report_dead_runs(instance) == []
 
 
+def test_a_run_that_ends_while_it_is_looked_at_is_not_reported(
+    instance: dg.DagsterInstance, gone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = {HOST: socket.gethostname(), PID: str(gone), STARTED: str(START), RUN: "ending"}
+    ending = instance.add_run(dg.DagsterRun("run_migrations", "ending", status=GOING[2], tags=tags))
+
+    def ends(_pid: int) -> None:
+        instance.report_run_canceled(ending)
+
+    monkeypatch.setattr("monarch_dagster.defs.dead_runs.started_at", ends)
+    assert report_dead_runs(instance) == []
+    assert [found.status for found in instance.get_runs()] == [dg.DagsterRunStatus.CANCELED]
+
+
 def test_nothing_is_tried_again_by_itself() -> None:
     assert process_tags("one")["dagster/max_retries"] == "0"
     for job in JOBS:

@@ -107,5 +107,6 @@ def test_it_holds_the_assets_jobs_checks_and_the_sensor_of_the_design() -> None:
 
 def test_a_step_runs_in_the_process_of_its_run() -> None:
     """A process a step would cost twenty seconds and buy nothing."""
-    for job in JOBS:
-        assert defs.resolve_job_def(job.name).executor_def is in_process_executor
+    jobs = [defs.resolve_job_def(job.name) for job in JOBS]
+    for job in [*jobs, defs.resolve_implicit_global_asset_job_def()]:
+        assert job.executor_def is in_process_executor

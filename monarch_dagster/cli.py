@@ -72,10 +72,17 @@ def generate_migrations(terminal: Terminal, message: str, empty: bool, dry_run: 
         run(terminal, settings, "generate_migrations", {"message": message}, as_json)
         return
     from monarch_dagster.migrations.generate import propose
+    from monarch_dagster.migrations.superseding import find_open_proposals
 
     with terminal.logging():
         proposal = propose(
-            settings.sources, settings.shadows(), settings.proofs(), message=message, dry_run=dry_run, empty=empty
+            settings.sources,
+            settings.shadows(),
+            settings.proofs(),
+            message=message,
+            dry_run=dry_run,
+            empty=empty,
+            open_proposals=lambda chain: find_open_proposals(chain, settings.target_url()),
         )
     if as_json:
         terminal.json(_proposal_json(proposal))
@@ -84,6 +91,8 @@ def generate_migrations(terminal: Terminal, message: str, empty: bool, dry_run: 
         terminal.say(f"{'Would write' if dry_run else 'Wrote'} {item.path}", "green")
         if dry_run:
             terminal.result(item.text)
+    for old in proposal.superseded:
+        terminal.say(f"{'Would delete' if dry_run else 'Deleted'} {old.path}", "yellow")
     if not proposal.revisions:
         terminal.result(f"Nothing to generate (head {proposal.head_before or 'base'}).")
 
@@ -250,4 +259,5 @@ def _proposal_json(proposal: Proposal) -> dict[str, Any]:
         "changes": [{"kind": change_kind(change), **asdict(change)} for change in proposal.changes],
         "warnings": list(proposal.warnings),
         "carried": list(proposal.carried),
+        "superseded": [item.revision for item in proposal.superseded],
     }

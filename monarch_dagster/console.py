@@ -134,6 +134,8 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
         terminal.say(found["not_compared"], "yellow")
     if found["moving"]:
         terminal.say(found["moving"], "yellow")
+    if found["registry"]:
+        terminal.say(found["registry"], "yellow")
     for problem in problems:
         terminal.say(problem, "red")
     if problems:

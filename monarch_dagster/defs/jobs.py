@@ -9,7 +9,10 @@ import dagster as dg
 
 from monarch_dagster.defs import config
 from monarch_dagster.defs.assets import object_meta, revision_files, schema_state
+from monarch_dagster.defs.dead_runs import NO_RETRY
 from monarch_dagster.defs.sources import TAGS
+
+RUN_TAGS = {**TAGS, **NO_RETRY}
 
 setup_provider_schema = dg.define_asset_job(
     "setup_provider_schema",
@@ -22,7 +25,7 @@ setup_provider_schema = dg.define_asset_job(
 - New revisions are applied **without a review**; one that would lose stored values stops the run all the same.
 - **Afterwards** every check should pass; commit what was written.
 """,
-    tags=TAGS,
+    tags=RUN_TAGS,
 )
 fetch_object_meta = dg.define_asset_job(
     "fetch_object_meta",
@@ -34,7 +37,7 @@ fetch_object_meta = dg.define_asset_job(
 - A fetch that shows much less than the file has is **refused**: most likely, the user has lost permissions.
 - **Afterwards** read `changes`, then run `generate_migrations`.
 """,
-    tags=TAGS,
+    tags=RUN_TAGS,
 )
 generate_migrations = dg.define_asset_job(
     "generate_migrations",
@@ -46,7 +49,7 @@ generate_migrations = dg.define_asset_job(
 - With `dry_run` the revision is proved and shown, and no file is written.
 - **Afterwards** read the SQL and the hazards of `revision_files`, open the file, then run `run_migrations`.
 """,
-    tags=TAGS,
+    tags=RUN_TAGS,
 )
 run_migrations = dg.define_asset_job(
     "run_migrations",
@@ -59,7 +62,7 @@ run_migrations = dg.define_asset_job(
 - One that would lose stored values is **refused**, with the rows that it would cost, until `allow_data_loss` names it.
 - **Afterwards** the check `alembic_version_at_head` passes. After a failure, what was applied stays: run again.
 """,
-    tags=TAGS,
+    tags=RUN_TAGS,
 )
 revert_migrations = dg.define_asset_job(
     "revert_migrations",
@@ -71,7 +74,7 @@ revert_migrations = dg.define_asset_job(
 - What a revision added goes. Where it holds values by now, that is **refused** until `allow_data_loss` names it.
 - **Afterwards** the reverted files are pending again: delete or correct them, or they are applied by the next run.
 """,
-    tags=TAGS,
+    tags=RUN_TAGS,
 )
 adopt_database = dg.define_asset_job(
     "adopt_database",
@@ -83,7 +86,7 @@ adopt_database = dg.define_asset_job(
 - Writes the version and the ledger, and **nothing else** of the target.
 - **Afterwards** `run_migrations` applies what lies behind that revision.
 """,
-    tags=TAGS,
+    tags=RUN_TAGS,
 )
 
 JOBS = [

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from monarch_dagster.migrations.adopt import Adoption
     from monarch_dagster.migrations.apply import ApplyResult
+    from monarch_dagster.migrations.git_state import GitState
     from monarch_dagster.salesforce.changes import Change
     from monarch_dagster.salesforce.fetch import FetchResult
     from monarch_dagster.salesforce.object_meta import ObjectMeta
@@ -86,6 +87,16 @@ def describe_fetch(result: FetchResult) -> Metadata:
         "objects_added": new_objects,
         "fields_added": new_fields,
     } | {f"changed_{kind}": found.get(kind, 0) for kind in KINDS if kind != "added"}
+
+
+def describe_git(found: GitState) -> Metadata:
+    """Describe what was not committed, and what other branches had, when a run began to generate."""
+    from monarch_dagster.migrations.git_state import shown
+
+    return {
+        "uncommitted": table([asdict(item) | {"path": shown(item.path)} for item in found.uncommitted]),
+        "lacking": table([asdict(item) | {"file": shown(item.file)} for item in found.lacking]),
+    }
 
 
 def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Revision] = ()) -> Metadata:

@@ -24,7 +24,7 @@ from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations import autocommit
 from monarch_dagster.migrations.converting import CORRECT_OR_KEEP, Outcome
 from monarch_dagster.migrations.judging import Judging
-from monarch_dagster.migrations.registering import PROVIDER, is_registry
+from monarch_dagster.migrations.registry_rows import PROVIDER, is_registry
 from monarch_dagster.migrations.stored_values import (
     Column,
     Columns,

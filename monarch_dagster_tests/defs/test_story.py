@@ -49,6 +49,10 @@ class Browser:
         """Wait until the page shows a text."""
         self.page.get_by_text(text, exact=exact).first.wait_for(timeout=SECONDS * 1000)
 
+    def click_in(self, row: str, text: str) -> None:
+        """Click a text in a row of a table."""
+        self.page.locator("tr", has_text=row).get_by_text(text).last.click()
+
     def shoot(self, name: str) -> None:
         """Keep a picture of the page, where they are wanted."""
         if PICTURES:
@@ -117,9 +121,15 @@ def test_from_the_first_setup_to_an_edited_model_and_its_apply(browser: Browser,
 
     browser.open("/assets/revision_files?view=events")
     browser.sees("upgrade_sql")
-    browser.page.get_by_text("[Show Markdown]").first.click()
+    browser.click_in("upgrade_sql", "[Show Markdown]")
     browser.sees("CREATE TABLE salesforce.account")
     browser.shoot("sql")
+    browser.page.keyboard.press("Escape")
+    browser.click_in("open_in_editor", "[Show Code References]")
+    browser.sees("in editor")
+    (link,) = browser.page.locator("a[href^='vscode:']").all()
+    assert f"{here.chain().revisions[0].path}:" in str(link.get_attribute("href"))
+    browser.shoot("link")
     browser.page.keyboard.press("Escape")
 
     before = set(browser.runs("generate_migrations"))

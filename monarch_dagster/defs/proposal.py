@@ -30,6 +30,10 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
         "head_before": proposal.head_before or BASE,
         "head": (proposal.head_before if dry_run else proposal.head) or BASE,
         REVISIONS: [item.revision for item in found],
+    }
+    if found:
+        metadata |= _to_review(proposal, dry_run)
+    return metadata | {
         "warnings": table([{"warning": text} for text in proposal.warnings]),
         "carried": table([{"carried": name} for name in proposal.carried]),
         "superseded": table([{"revision": item.revision, "file": item.path.name} for item in proposal.superseded]),
@@ -39,23 +43,23 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
         "proof_seconds": round(proposal.proof_seconds, 2),
         "seconds": round(proposal.seconds, 2),
     }
-    if not found:
-        return metadata
-    metadata |= {
+
+
+def _to_review(proposal: Proposal, dry_run: bool) -> Metadata:
+    """Return what a reviewer reads, in this order; the page shows it as it is given, and the changes may be many."""
+    found = proposal.revisions
+    return {
         "proposal": proposal.id,
         "proof": f"Proved {_proof(proposal)}",
         "path": dg.MetadataValue.path(str(found[0].path)),
-        "changes": table(_changes(proposal)),
+        **({} if dry_run else {OPEN_IN_EDITOR: _links(found)}),
+        "hazards": table(_hazards(found)),
         "upgrade_sql": sql("\n".join(item.upgrade_sql for item in found)),
         # The last one is taken back first.
         "downgrade_sql": sql("\n".join(item.downgrade_sql for item in reversed(found))),
-        "hazards": table(_hazards(found)),
+        **({COLUMN_SCHEMA: _column_schema(proposal.columns)} if proposal.columns else {}),
+        "changes": table(_changes(proposal)),
     }
-    if not dry_run:
-        metadata[OPEN_IN_EDITOR] = _links(found)
-    if proposal.columns:
-        metadata[COLUMN_SCHEMA] = _column_schema(proposal.columns)
-    return metadata
 
 
 def _summary(proposal: Proposal, dry_run: bool) -> str:

@@ -72,7 +72,7 @@ def object_meta(
         meta = read_object_meta(path) or ObjectMeta()
         return dg.MaterializeResult(
             data_version=dg.DataVersion(digest(path) or "none"),
-            metadata=describe_object_meta(meta, path) | metadata,
+            metadata=metadata | describe_object_meta(meta, path),
             tags=tags,
         )
 
@@ -130,7 +130,7 @@ def revision_files(
         chain = load_chain(sources.schema_dir)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(chain.key(chain.head)),
-            metadata={"files": len(chain.revisions)} | metadata,
+            metadata=metadata | {"files": len(chain.revisions)},
             tags=tags,
         )
 

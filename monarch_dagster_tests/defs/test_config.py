@@ -119,7 +119,7 @@ def test_a_revert_without_a_target_is_refused(here: Project, instance: dg.Dagste
     ],
 )
 def test_unknown_keys_and_wrong_values_are_refused_before_there_is_a_run(
-    instance: dg.DagsterInstance, job: str, wrong: dict[str, Any]
+    here: Project, instance: dg.DagsterInstance, job: str, wrong: dict[str, Any]
 ) -> None:
     with pytest.raises(dg.DagsterError):
         defs.resolve_job_def(job).execute_in_process(run_config=wrong, instance=instance)

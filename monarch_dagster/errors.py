@@ -6,6 +6,8 @@ it without a stack trace, assets turn it into a `dagster.Failure`. No message ma
 
 from __future__ import annotations
 
+_REMEDY = "\nWhat to do: "
+
 
 class MonarchError(Exception):
     """A failure whose message tells what was found and expected, and whose remedy tells what to do now."""
@@ -17,7 +19,13 @@ class MonarchError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.message}\nWhat to do: {self.remedy}" if self.remedy else self.message
+        return f"{self.message}{_REMEDY}{self.remedy}" if self.remedy else self.message
+
+    @classmethod
+    def read(cls, text: str) -> MonarchError:
+        """Return the error whose `str` the text is, such as the description of a failed step."""
+        message, _, remedy = text.partition(_REMEDY)
+        return cls(message, remedy=remedy)
 
 
 class IrreversibleRevision(MonarchError):  # noqa: N818 - a revision's downgrade raises it, and reads like a sentence

@@ -1,0 +1,196 @@
+"""Runs in Dagster's instance: written down before they start, executed, and read. No HTTP, no processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.exc import DBAPIError
+
+from monarch_dagster.api.models import RunAnswer, RunState
+from monarch_dagster.definitions import defs
+from monarch_dagster.defs.jobs import JOBS
+from monarch_dagster.defs.running import INTERRUPTS, JobResult, ending, is_interrupt, open_instance, quiet
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Which server a run waits in, so that one that ended without a word is known by what it left.
+SERVER_TAG = "monarch/api"
+_STATES: Mapping[dg.DagsterRunStatus, RunState] = {
+    dg.DagsterRunStatus.QUEUED: "QUEUED",
+    dg.DagsterRunStatus.NOT_STARTED: "QUEUED",
+    dg.DagsterRunStatus.SUCCESS: "SUCCESS",
+    dg.DagsterRunStatus.FAILURE: "FAILURE",
+    dg.DagsterRunStatus.CANCELED: "CANCELED",
+}
+_TOLD = {
+    dg.DagsterEventType.ASSET_MATERIALIZATION,
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.RUN_FAILURE,
+    dg.DagsterEventType.RUN_CANCELED,
+}
+
+
+class StorageError(MonarchError):
+    """Dagster's storage could not be reached."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of Monarch's jobs in one instance. Its methods talk to Dagster's storage, and block meanwhile.
+
+    Each raises `StorageError` where the storage cannot be reached.
+    """
+
+    instance: dg.DagsterInstance
+    ui_url: str
+
+    def create(self, job: str, config: Mapping[str, Any]) -> str:
+        """Write down a run that is to start; return its id."""
+        definition = defs.resolve_job_def(job)
+        with _storage():
+            return self.instance.create_run_for_job(
+                job_def=definition,
+                run_config=dict(config),
+                tags={**definition.run_tags, "monarch/command": job, SERVER_TAG: _server()},
+            ).run_id
+
+    def read(self, run_id: str) -> RunAnswer | None:
+        """Return how far a run is and what it came to; None where there is no such run of a job of Monarch's."""
+        with _storage():
+            run = self.instance.get_run_by_id(run_id)
+            if run is None or run.job_name not in {job.name for job in JOBS}:
+                return None
+            entries = self.instance.all_logs(run_id, of_type=_TOLD) if run.is_finished else ()
+        events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
+        error = MonarchError("") if run.is_success or not run.is_finished else _failure(events)
+        return describe_run(
+            JobResult.read(run_id, events),
+            job=run.job_name,
+            state=_STATES.get(run.status, "STARTED"),
+            link=self.link(run_id),
+            error=error,
+        )
+
+    def link(self, run_id: str) -> str:
+        """Return where the UI shows a run."""
+        return f"{self.ui_url}/runs/{run_id}"
+
+    def end(self, run_id: str, reason: str) -> None:
+        """Have a run that no process works on any more end as failed; one that has ended is left as it is."""
+        with _storage():
+            run = self.instance.get_run_by_id(run_id)
+            if run is not None and not run.is_finished:
+                self.instance.report_run_failed(run, reason)
+
+    def end_leftovers(self) -> None:
+        """End the runs that waited in a server of this machine which is gone: they would seem to wait for ever."""
+        waiting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED])
+        with _storage():
+            for run in self.instance.get_runs(waiting):
+                if _is_gone(run.tags.get(SERVER_TAG, "")):
+                    self.instance.report_run_failed(run, "The API ended before this run started.")
+
+
+def execute(run_id: str) -> None:
+    """Execute a run that was written down, to its end, as the command does; for the main thread of a process.
+
+    Raises `Interrupted`, or `MonarchError` where the instance cannot be opened.
+    """
+    with quiet(), open_instance(Settings.load()) as instance, ending(instance, run_id):
+        run = instance.get_run_by_id(run_id)
+        if run is not None:
+            for _ in execute_run_iterator(InMemoryJob(defs.resolve_job_def(run.job_name)), run, instance):
+                pass
+
+
+def describe_run(result: JobResult, *, job: str, state: RunState, link: str, error: MonarchError) -> RunAnswer:
+    """Tell of a run what callers ask for first: of the generation where it is one, else of the target. Pure."""
+    generated, applied = result.assets.get("revision_files", {}), result.assets.get("schema_state", {})
+    head = generated.get("head")
+    found = applied or generated
+    return RunAnswer(
+        run_id=result.run_id,
+        job=job,
+        status=state,
+        link=link,
+        summary="\n".join(each["summary"] for each in result.assets.values() if "summary" in each),
+        version_before=applied.get("revision_before") or generated.get("head_before") or head,
+        version_after=applied.get("revision_after") or head,
+        path=generated.get("path"),
+        revisions=[item["revision"] for item in applied.get("applied", [])] or generated.get("revisions", []),
+        hazards=found.get("hazards", []),
+        error=error.message,
+        remedy=error.remedy,
+        assets={name: dict(metadata) for name, metadata in result.assets.items()},
+        checks={name: dict(metadata) for name, metadata in result.checks.items()},
+    )
+
+
+def _failure(events: Sequence[dg.DagsterEvent]) -> MonarchError:
+    """Return what the step that failed says. What a defect says is left to the UI: it was not written to be told."""
+    see = "See the run in the UI, at its link."
+    for event in events:
+        if event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            data = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return MonarchError.read(data.user_failure_data.description)
+            if data.error is not None:
+                kind = (data.error.cause or data.error).cls_name
+                if kind in INTERRUPTS:
+                    break
+                return MonarchError(f"The run failed unexpectedly ({kind}).", remedy=f"{see} Report what it shows.")
+    for event in events:
+        if is_interrupt(event):
+            return MonarchError(
+                "The run was interrupted; what it had begun was taken back.",
+                remedy="GET /status tells what was applied; then run again.",
+            )
+        if event.event_type is dg.DagsterEventType.RUN_FAILURE and event.message:
+            return MonarchError(event.message, remedy=f"{see} GET /status tells what was applied; then run again.")
+    return MonarchError("The run failed.", remedy=see)
+
+
+def _server() -> str:
+    return f"{socket.gethostname()} {os.getpid()}"
+
+
+def _is_gone(server: str) -> bool:
+    """Say whether a server of this machine, as its tag names it, runs no more. This process has no run yet."""
+    host, _, pid = server.rpartition(" ")
+    if host != socket.gethostname() or not pid.isdecimal():
+        return False
+    if server == _server():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    try:
+        yield
+    except (DagsterPostgresException, DBAPIError) as error:
+        log.warning("Dagster's storage could not be reached: %s", type(error).__name__)
+        raise StorageError(
+            "Dagster's storage could not be reached.",
+            remedy="Check that its server runs (DAGSTER_POSTGRES_URL; unset: the embedded one, which any monarch "
+            "command starts), then call again.",
+        ) from None

@@ -45,6 +45,10 @@ _JOB = {
     202: "The run has not ended yet: ask `GET /runs/{run_id}` later.",
     409: "The run was refused or failed: `error` and `remedy` say why.",
 }
+_LINKED = {
+    "links": {"run": {"operationId": "get_run", "parameters": {"run_id": "$response.body#/run_id"}}},
+    "headers": {"Location": {"description": "Path of the run.", "schema": {"type": "string"}}},
+}
 _ERRORS = {
     400: "The body could not be read.",
     401: "The bearer token is missing or wrong.",
@@ -72,6 +76,7 @@ def create_app(work: Work) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     _add_errors(app)
     _add_jobs(app, work)
@@ -84,7 +89,7 @@ def _add_jobs(app: FastAPI, work: Work) -> None:
         "response_model": RunAnswer,
         "dependencies": [Security(_BEARER)],
         "tags": ["jobs"],
-        "responses": {code: {"model": RunAnswer, "description": text} for code, text in _JOB.items()}
+        "responses": {code: {"model": RunAnswer, "description": text, **_LINKED} for code, text in _JOB.items()}
         | _answers(400, 401, 403, 413, 422, 429, 500, 503),
     }
 
@@ -180,6 +185,4 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _error(code: int, error: str, remedy: str, headers: Any = None) -> JSONResponse:
-    # Keys that a caller sent may hold what no UTF-8 can (a lone surrogate).
-    text = error[:LONGEST_ERROR].encode("utf-8", "backslashreplace").decode()
-    return JSONResponse(ErrorAnswer(error=text, remedy=remedy).model_dump(), code, headers)
+    return JSONResponse(ErrorAnswer(error=error[:LONGEST_ERROR], remedy=remedy).model_dump(), code, headers)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import json
+from typing import Any, Literal, Self
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from monarch_dagster.defs.config import GenerateConfig, RunConfig
 
@@ -22,20 +23,29 @@ def _as_in(config: type[dg.Config], name: str, **limits: Any) -> Any:
     return Field(default=field.default, description=field.description, **limits)
 
 
-class GenerateBody(BaseModel):
-    """Config of the job `generate_migrations`. What is left out has its default."""
-
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Self:
+        # JSON can say a half of a surrogate pair (RFC 8259, section 8.2); no file and no answer can hold it.
+        try:
+            json.dumps(self.model_dump(), ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("A text has half of a surrogate pair.") from None
+        return self
+
+
+class GenerateBody(_Body):
+    """Config of the job `generate_migrations`. What is left out has its default."""
 
     fetch: bool = _as_in(GenerateConfig, "fetch")
     message: str = _as_in(GenerateConfig, "message")
     dry_run: bool = _as_in(GenerateConfig, "dry_run")
 
 
-class RunBody(BaseModel):
+class RunBody(_Body):
     """Config of the job `run_migrations`. What is left out has its default."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     target: str = _as_in(RunConfig, "target")
     expected_version: str = _as_in(RunConfig, "expected_version")

@@ -100,3 +100,4 @@ def started(project: Project, *arguments: str, token: str = TOKEN, **extra: str)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

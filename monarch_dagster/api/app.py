@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import traceback
 from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
@@ -26,6 +28,8 @@ from monarch_dagster.api.models import (
     Waiting,
 )
 from monarch_dagster.errors import MonarchError
+
+log = logging.getLogger(__name__)
 
 LONGEST_ERROR = 2000
 _DESCRIPTION = """
@@ -180,7 +184,8 @@ def _add_errors(app: FastAPI) -> None:
         return _error(error.status_code, error.detail, "See /docs for what there is.", error.headers)
 
     @app.exception_handler(Exception)
-    async def defect(_request: Request, error: Exception) -> JSONResponse:
+    async def defect(request: Request, error: Exception) -> JSONResponse:
+        log.error("A defect in %s:\n%s", request.url.path, "".join(traceback.format_exception(error)))
         return _error(500, f"A defect: {type(error).__name__}.", "What the API printed tells more; report it.")
 
 

@@ -108,4 +108,6 @@ def _call(sender: Connection, function: Callable[..., Any], arguments: tuple[Any
             sys.exit(exit_code() or 128 + signal.SIGINT)
         except MonarchError as error:
             told = {"error": error.message, "remedy": error.remedy}
-        sender.send_bytes(json.dumps(told, default=str).encode())
+        # The server may have been killed; what was done stands in Dagster's history.
+        with suppress(BrokenPipeError):
+            sender.send_bytes(json.dumps(told, default=str).encode())

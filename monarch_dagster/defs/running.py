@@ -170,5 +170,6 @@ def is_interrupt(event: dg.DagsterEvent) -> bool:
     """Say whether a run ended here by an interrupt, in a step or between two."""
     if event.event_type is not dg.DagsterEventType.RUN_FAILURE:
         return event.event_type is dg.DagsterEventType.RUN_CANCELED
-    error = event.job_failure_data.error
+    # A run that was ended from outside has no data.
+    error = event.job_failure_data.error if event.event_specific_data is not None else None
     return error is not None and error.cls_name in INTERRUPTS

@@ -49,10 +49,14 @@ class Api:
     def ended(self, run_id: str) -> dict[str, Any]:
         """Ask for a run until it has ended."""
         deadline = time.monotonic() + _SECONDS
-        while (found := self.call("GET", f"/runs/{run_id}").json())["status"] in ("QUEUED", "STARTED"):
+        while True:
+            answer = self.call("GET", f"/runs/{run_id}")
+            assert answer.status_code == 200, answer.text
+            found: dict[str, Any] = answer.json()
+            if found["status"] not in ("QUEUED", "STARTED"):
+                return found
             assert time.monotonic() < deadline, found
             time.sleep(0.1)
-        return dict(found)
 
     def lead_to(self, target: str) -> None:
         """Have the runs that come work on another target, as an edited `.env` does."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monarch_dagster.api.processes import Child
-from monarch_dagster.api.runs import Runs, StorageError, execute
+from monarch_dagster.api.runs import Runs, execute
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.settings import Settings
 
@@ -89,13 +89,14 @@ class Lane:
     async def _work(self) -> None:
         while self._waiting:
             ticket = self._waiting.popleft()
-            reason = _ENDED if self._stopped else await self._execute(ticket)
             try:
+                reason = _ENDED if self._stopped else await self._execute(ticket)
                 # Ends it where its process did not: killed, or unable to open Dagster's storage.
                 await asyncio.to_thread(self._runs.end, ticket.run_id, reason)
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next one has its turn
                 log.error("The end of the run %s could not be written down: %s", ticket.run_id, error)
-            ticket.ended.set()
+            finally:
+                ticket.ended.set()
 
     async def _execute(self, ticket: Ticket) -> str:
         """Execute a run; return what to say of it where it did not say itself how it ended."""
@@ -103,9 +104,8 @@ class Lane:
         self._child = Child(execute, ticket.run_id)
         try:
             ending = await self._child.run()
-        except OSError as error:
-            log.error("No process could be started: %s", error)
-            return f"No process could be started for this run: {error.strerror}."
+        except (OSError, EOFError) as error:
+            return f"No process could be started for this run: {error or 'the one that is forked has ended'}."
         finally:
             self._child = None
         log.info("%s: run %s ended after %.1f s", self.job, ticket.run_id, time.monotonic() - started)

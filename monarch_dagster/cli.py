@@ -13,7 +13,7 @@ import click
 
 from monarch_dagster import local
 from monarch_dagster.command import JSON, LOSS, UNPROVED, command, run
-from monarch_dagster.console import Terminal, show_checks, show_rebase, show_status
+from monarch_dagster.console import SHOWN_ROWS, Terminal, show_checks, show_rebase, show_status
 from monarch_dagster.salesforce.guards import MAX_MISSING_PERCENT
 from monarch_dagster.settings import Settings
 
@@ -72,10 +72,17 @@ def generate_migrations(terminal: Terminal, message: str, empty: bool, dry_run: 
         run(terminal, settings, "generate_migrations", {"message": message}, as_json)
         return
     from monarch_dagster.migrations.generate import propose
+    from monarch_dagster.migrations.superseding import find_open_proposals
 
     with terminal.logging():
         proposal = propose(
-            settings.sources, settings.shadows(), settings.proofs(), message=message, dry_run=dry_run, empty=empty
+            settings.sources,
+            settings.shadows(),
+            settings.proofs(),
+            message=message,
+            dry_run=dry_run,
+            empty=empty,
+            open_proposals=lambda chain: find_open_proposals(chain, settings.target_url()),
         )
     if as_json:
         terminal.json(_proposal_json(proposal))
@@ -84,6 +91,8 @@ def generate_migrations(terminal: Terminal, message: str, empty: bool, dry_run: 
         terminal.say(f"{'Would write' if dry_run else 'Wrote'} {item.path}", "green")
         if dry_run:
             terminal.result(item.text)
+    for old in proposal.superseded:
+        terminal.say(f"{'Would delete' if dry_run else 'Deleted'} {old.path}", "yellow")
     if not proposal.revisions:
         terminal.result(f"Nothing to generate (head {proposal.head_before or 'base'}).")
 
@@ -115,14 +124,22 @@ def run_migrations(
         return
     from monarch_dagster.migrations.apply import apply_revisions
     from monarch_dagster.migrations.chain import load_chain
+    from monarch_dagster.migrations.sizes import hazard_rows
 
     chain = load_chain(settings.sources.schema_dir)
     result = apply_revisions(chain, settings.target_url(), settings.prover(), to=target, dry_run=True)
+    hazards = hazard_rows(result.pending, result.sizes)
     if as_json:
         conversions = [{"revision": item.revision, **item.to_json()} for item in result.conversions]
-        terminal.json({"revision_before": result.before, "sql": result.sql, "conversions": conversions})
+        found = {"revision_before": result.before, "sql": result.sql, "hazards": hazards, "conversions": conversions}
+        terminal.json(found)
     elif result.sql:
         terminal.result(result.sql)
+        for row in hazards[:SHOWN_ROWS]:
+            held = f" ({row['rows']} rows, {row['size']})" if row["rows"] else ""
+            terminal.say(f"{row['revision']} {row['kind']}: {row['object']}: {row['detail']}{held}", "yellow")
+        if len(hazards) > SHOWN_ROWS:
+            terminal.say(f"… and {len(hazards) - SHOWN_ROWS} more hazards", "yellow")
         for item in result.conversions:
             terminal.say(str(item), "yellow")
     else:
@@ -257,4 +274,5 @@ def _proposal_json(proposal: Proposal) -> dict[str, Any]:
         "changes": [{"kind": change_kind(change), **asdict(change)} for change in proposal.changes],
         "warnings": list(proposal.warnings),
         "carried": list(proposal.carried),
+        "superseded": [item.revision for item in proposal.superseded],
     }

@@ -15,11 +15,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from monarch_dagster.errors import counted
 from monarch_dagster.migrations.hazards import gravity
 from monarch_dagster.migrations.undeclared import remedy as declare_it
 
 LOGGER = "monarch_dagster"
 SHOWN_ROWS = 20
+_WIDTH_OF_FILES = 240
 # How a check says that something kept it from looking.
 UNCHECKED = "could not be checked: "
 
@@ -29,8 +31,11 @@ class Terminal:
 
     def __init__(self) -> None:
         """Take the process's stdout and stderr as they are now."""
-        self.out = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-        self.err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self.out, self.err = (
+            # Names in a file or a pipe are not broken to the width of a terminal that is none.
+            Console(file=file, highlight=False, soft_wrap=True, width=None if file.isatty() else _WIDTH_OF_FILES)
+            for file in (sys.stdout, sys.stderr)
+        )
 
     def say(self, text: str, style: str = "") -> None:
         """Tell a person something, on stderr."""
@@ -103,7 +108,8 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
     terminal.result(f"pending    {pending if known else 'not known, see below'}")
     unsure = ": not known, see below" if problems and not covered else ""
     terminal.result(f"sources    {'' if covered or problems else 'not yet '}covered by the revisions{unsure}")
-    terminal.result(f"metadata   {meta['objects']} objects, {meta['fields']} fields in {meta['path']}")
+    held = f"{counted(meta['objects'], 'object')}, {counted(meta['fields'], 'field')}"
+    terminal.result(f"metadata   {held} in {meta['path']}")
     terminal.table("Namespaces (managed packages)", found["namespaces"])
     terminal.table("Pending", [{"revision": p["revision"], "file": Path(p["path"]).name} for p in found["pending"]])
     hazards = [{"revision": item["revision"]} | hazard for item in found["pending"] for hazard in item["hazards"]]
@@ -128,6 +134,8 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
         terminal.say(found["not_compared"], "yellow")
     if found["moving"]:
         terminal.say(found["moving"], "yellow")
+    if found["registry"]:
+        terminal.say(found["registry"], "yellow")
     for problem in problems:
         terminal.say(problem, "red")
     if problems:

@@ -6,13 +6,14 @@ from monarch_dagster.defs.assets import object_meta, revision_files, schema_stat
 from monarch_dagster.defs.checks import checks
 from monarch_dagster.defs.jobs import JOBS
 from monarch_dagster.defs.resources import Monarch
-from monarch_dagster.defs.sensors import schema_files
+from monarch_dagster.defs.sensors import SENSORS
+from monarch_dagster.defs.sources import SOURCES
 
 defs = dg.Definitions(
-    assets=[object_meta, revision_files, schema_state],
+    assets=[*SOURCES, object_meta, revision_files, schema_state],
     asset_checks=checks,
     jobs=JOBS,
-    sensors=[schema_files],
+    sensors=SENSORS,
     resources={"monarch": Monarch()},
     # A process a step costs twenty seconds here and buys nothing: the work is one database's.
     executor=dg.in_process_executor,

@@ -22,8 +22,8 @@ class MonarchError(Exception):
         return f"{self.message}{_REMEDY}{self.remedy}" if self.remedy else self.message
 
     @classmethod
-    def read(cls, text: str) -> MonarchError:
-        """Return the error whose `str` the text is, such as the description of a failed step."""
+    def told(cls, text: str) -> MonarchError:
+        """Return the error whose `str` is `text`, such as one that failed a step of a run."""
         message, _, remedy = text.partition(_REMEDY)
         return cls(message, remedy=remedy)
 

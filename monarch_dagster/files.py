@@ -1,9 +1,12 @@
-"""Replacing a file whole (DESIGN rule 10). What is in the file is the caller's."""
+"""Replacing a file whole (DESIGN rule 10), and locking a folder. What is in the files is the caller's."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from monarch_dagster.errors import MonarchError
@@ -12,9 +15,10 @@ from monarch_dagster.errors import MonarchError
 def replace_file(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a reader, or a crash, finds the old file or the new one, never a part.
 
-    Raises `MonarchError` when the folder cannot be written or the disk is full; the old file is then untouched.
+    A symbolic link stays one: what it leads to is replaced. Raises `MonarchError` when the folder cannot be written or
+    the disk is full; the old file is then untouched.
     """
-    temporary = ""
+    path, temporary = Path(os.path.realpath(path)), ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -34,6 +38,43 @@ def replace_file(path: Path, content: bytes) -> None:
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+
+
+def delete_file(path: Path) -> None:
+    """Delete a file; one that is gone is no error. Raises `MonarchError` where it cannot be deleted."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise MonarchError(
+            f"{path} could not be deleted: {error.strerror}.",
+            remedy="Make its folder writable, then run again: it goes on from there.",
+        ) from None
+
+
+@contextmanager
+def folder_lock(folder: Path, *, write: bool) -> Iterator[None]:
+    """Hold the lock of the schema folder; it is made where it is not there and `write` is set.
+
+    The lock is on the folder itself, so no file of it can be committed by mistake. Raises `MonarchError` where the
+    folder cannot be made.
+    """
+    try:
+        if write:
+            folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield  # nothing is there to be locked
+        return
+    except OSError as error:
+        raise MonarchError(
+            f"The schema folder {folder} cannot be used: {error.strerror}. Nothing was written.",
+            remedy="Make it a folder that can be written, or set MONARCH_SCHEMA_DIR.",
+        ) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _umask() -> int:

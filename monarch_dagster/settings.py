@@ -137,6 +137,12 @@ def _check_salesforce(values: Mapping[str, str]) -> None:
             remedy="For a sample org or a proxy, leave the instance's https address and set SALESFORCE_BASE_URL.",
         )
     base = urlsplit(values.get("SALESFORCE_BASE_URL", ""))
+    if base.path not in ("", "/") or base.query or base.fragment:
+        raise MonarchError(
+            "SALESFORCE_BASE_URL has more behind the host, expected https://HOST[:PORT]: it stands in for the hosts of "
+            "Salesforce, whose paths are kept.",
+            remedy="Leave out what comes behind HOST[:PORT].",
+        )
     if base.scheme == "http" and base.hostname in LOOPBACK:
         return
     if values.get("SALESFORCE_BASE_URL") and (base.scheme != "https" or not base.hostname):

@@ -114,6 +114,21 @@ def test_a_dry_run_of_run_migrations_prints_the_sql_and_runs_none(project: Proje
     assert project.facts().tables() == set()
 
 
+def test_a_dry_run_tells_what_the_tables_hold_that_would_be_dropped(project: Project) -> None:
+    project.write_models(SMALL_MODELS + SMALL_MODELS.replace("Note", "Memo").replace('"note"', '"memo"'))
+    project.generate()
+    project.apply()
+    project.execute("INSERT INTO landing.memo (body) VALUES ('a'), ('b')")
+    project.execute("ANALYZE landing.memo")
+    project.write_models(SMALL_MODELS)
+    head = project.generate().head
+    done = project.monarch("run-migrations", "--dry-run")
+    line = f"{head} data_loss: landing.memo: the table is dropped with its rows (about 2 rows"
+    assert line in squeeze(done.stderr)
+    found = json.loads(project.monarch("run-migrations", "--dry-run", "--json").stdout)["hazards"][0]
+    assert (found["object"], found["rows"]) == ("landing.memo", "about 2")
+
+
 def test_an_empty_revision_is_written_to_be_filled_in_by_hand(project: Project) -> None:
     project.generate()
     project.monarch("generate-migrations", "--empty", "--message", "by hand")

@@ -20,6 +20,7 @@ STATUS: dict[str, Any] = {
     "not_compared": "",
     "moving": "",
     "running": "",
+    "registry": "",
     **{key: [] for key in ("undeclared", "missing", "namespaces", "tight_choices", "drift", "carried", "foreign")},
 }
 PENDING = {"revision": "b", "path": "b.py", "hazards": [], "tables": [], "conversions": []}
@@ -47,6 +48,7 @@ def test_what_keeps_several_checks_from_looking_is_told_once(capsys: pytest.Capt
         ),
         ({"undeclared": ["hand.py: x"], "sources_covered": False}, "(hand.py: x). Declare it"),
         ({"running": "monarch"}, "A migration is running, by monarch"),
+        ({"registry": "The registry differs"}, "The registry differs"),
     ],
 )
 def test_status_says_what_is_next_and_no_number_that_is_not_known(
@@ -54,3 +56,9 @@ def test_status_says_what_is_next_and_no_number_that_is_not_known(
 ) -> None:
     show_status(Terminal(), STATUS | more)
     assert told in "".join(capsys.readouterr())
+
+
+def test_where_there_is_no_terminal_names_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "salesforce.a_managed_package__an_object_with_a_long_name__c.a_field_with_a_long_name__c"
+    Terminal().table("Drift", [{"relation": name, "detail": "column gone"}])
+    assert name in capsys.readouterr().out

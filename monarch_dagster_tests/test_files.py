@@ -39,6 +39,17 @@ def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"ballast"}
 
 
+def test_a_symbolic_link_stays_one_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    file, link = tmp_path / "real" / "file", tmp_path / "link"
+    file.write_bytes(b"old")
+    link.symlink_to(Path("real") / "file")
+    replace_file(link, b"new")
+    assert link.is_symlink()
+    assert file.read_bytes() == b"new"
+    assert names(tmp_path / "real") == {"file"}
+
+
 def test_a_file_is_replaced_with_the_mode_that_the_umask_gives_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file"
     replace_file(path, b"one")

@@ -209,7 +209,10 @@ def running(project: Project, *arguments: str, module: str = "monarch_dagster") 
 def ended(process: Process, number: signal.Signals, *, may_be_done: bool = False) -> None:
     """Send the signal; the command must end in time, say so in one line and give the signal's exit code."""
     started = time.monotonic()
-    process.send_signal(number)
+    if number is signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
     _, told = process.communicate(timeout=30)
     assert time.monotonic() - started < SECONDS
     assert "Traceback" not in told

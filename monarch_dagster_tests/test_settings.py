@@ -105,6 +105,8 @@ def test_a_provider_schema_that_cannot_be_one_is_told(root: Path) -> None:
         ("SALESFORCE_BASE_URL", "http://proxy.example", False),
         ("SALESFORCE_BASE_URL", "ftp://127.0.0.1", False),
         ("SALESFORCE_BASE_URL", "https://", False),
+        ("SALESFORCE_BASE_URL", "https://proxy.example/", True),
+        ("SALESFORCE_BASE_URL", "https://proxy.example/salesforce", False),
     ],
 )
 def test_credentials_go_over_https_or_to_this_machine_only(

@@ -146,7 +146,7 @@ def _failure(events: Sequence[dg.DagsterEvent]) -> MonarchError:
         if event.event_type is dg.DagsterEventType.STEP_FAILURE:
             data = event.step_failure_data
             if data.user_failure_data is not None and data.user_failure_data.description:
-                return MonarchError.read(data.user_failure_data.description)
+                return MonarchError.told(data.user_failure_data.description)
             if data.error is not None:
                 kind = (data.error.cause or data.error).cls_name
                 if kind in INTERRUPTS:

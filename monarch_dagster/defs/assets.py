@@ -2,7 +2,8 @@
 and reports; what they do belongs in `salesforce` and `migrations`."""
 
 import logging
-from typing import cast
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 
@@ -16,18 +17,26 @@ from monarch_dagster.defs.metadata import (
     describe_object_meta,
     describe_proposal,
 )
+from monarch_dagster.defs.provenance import made_from, observation, still_made_from
 from monarch_dagster.defs.resources import MonarchResource, failing_clearly
+from monarch_dagster.defs.sources import CORE_MODELS, GROUP, LIVE_SCHEMA, SALESFORCE_ORG
 from monarch_dagster.migrations.chain import Chain, load_chain, read_chain
-from monarch_dagster.migrations.revisions import Revision
+from monarch_dagster.migrations.revisions import BASE, Revision
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 log = logging.getLogger(__name__)
 
-GROUP = "provider_schema"
 SOURCES_DIGEST = "sources_digest"
+# To be changed where an asset makes something else of the same inputs: what is there is stale then.
+CODE_VERSION = "1"
 
 
-@dg.asset(group_name=GROUP, kinds={"salesforce", "json"})
-def object_meta(config: ObjectMetaConfig, monarch: MonarchResource) -> dg.MaterializeResult[None]:
+@dg.asset(deps=[SALESFORCE_ORG], group_name=GROUP, kinds={"salesforce", "json"}, code_version=CODE_VERSION)
+def object_meta(
+    context: dg.AssetExecutionContext, config: ObjectMetaConfig, monarch: MonarchResource
+) -> dg.MaterializeResult[None]:
     """The objects and fields of the client's Salesforce org, in `object_meta.json`.
 
     Fetched from the org, or, with `fetch` off, taken as the file stands. What the org no longer shows is kept and
@@ -41,19 +50,26 @@ def object_meta(config: ObjectMetaConfig, monarch: MonarchResource) -> dg.Materi
         settings = monarch.settings()
         path = settings.sources.object_meta_path
         metadata: Metadata = {"summary": "Not fetched; the file is used as it is."}
+        tags = still_made_from(context.instance, "object_meta", SALESFORCE_ORG)
         if config.fetch:
             guards = Guards(config.other_org, config.lower_api_version, config.max_missing_percent)
             result = fetch_from(settings.salesforce, path, objects=config.objects, guards=guards, home=settings.home)
             metadata = describe_fetch(result)
+            if result.org_digest:
+                context.log_event(observation(SALESFORCE_ORG, result.org_digest))
+                tags = made_from(SALESFORCE_ORG, result.org_digest)
         meta = read_object_meta(path) or ObjectMeta()
         return dg.MaterializeResult(
             data_version=dg.DataVersion(digest(path) or "none"),
             metadata=describe_object_meta(meta, path) | metadata,
+            tags=tags,
         )
 
 
-@dg.asset(deps=[object_meta], group_name=GROUP, kinds={"python", "sql"})
-def revision_files(config: RevisionFilesConfig, monarch: MonarchResource) -> dg.MaterializeResult[None]:
+@dg.asset(deps=[object_meta, CORE_MODELS], group_name=GROUP, kinds={"python", "sql"}, code_version=CODE_VERSION)
+def revision_files(
+    context: dg.AssetExecutionContext, config: RevisionFilesConfig, monarch: MonarchResource
+) -> dg.MaterializeResult[None]:
     """Alembic revisions that take the database from the chain's head to what the schema files ask for.
 
     The difference is taken on a shadow database, never on the target, and every revision has run up, down and up again
@@ -61,28 +77,39 @@ def revision_files(config: RevisionFilesConfig, monarch: MonarchResource) -> dg.
     """
     from monarch_dagster.migrations.beside import files_to_mend
     from monarch_dagster.migrations.generate import propose
+    from monarch_dagster.migrations.superseding import find_open_proposals
 
     with failing_clearly():
         settings = monarch.settings()
-        sources = settings.sources
+        sources, target = settings.sources, settings.target_url()
         metadata: Metadata = {"summary": "Not generated; the revisions are used as they are."}
+        tags = still_made_from(context.instance, "revision_files", "object_meta", CORE_MODELS)
         if config.generate:
-            sources_digest = sources.digest()
-            if wrong := files_to_mend(load_chain(sources.schema_dir), settings.target_url()):
+            read = sources.digests()
+            if wrong := files_to_mend(load_chain(sources.schema_dir), target):
                 log.warning("%s Generated beside such files, a revision may be a wrong one.", wrong)
             proposal = propose(
-                sources, settings.shadows(), settings.proofs(), message=config.message, dry_run=config.dry_run
+                sources,
+                settings.shadows(),
+                settings.proofs(),
+                message=config.message,
+                dry_run=config.dry_run,
+                open_proposals=partial(find_open_proposals, url=target),
             )
             metadata = describe_proposal(proposal, dry_run=config.dry_run)
             if not config.dry_run:
-                metadata[SOURCES_DIGEST] = sources_digest
+                metadata[SOURCES_DIGEST] = read.all
+                context.log_event(observation(CORE_MODELS, read.core_models))
+                tags = made_from(CORE_MODELS, read.core_models) | made_from("object_meta", read.object_meta or "none")
         chain = load_chain(sources.schema_dir)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(chain.key(chain.head)), metadata={"files": len(chain.revisions)} | metadata
+            data_version=dg.DataVersion(chain.key(chain.head)),
+            metadata={"files": len(chain.revisions)} | metadata,
+            tags=tags,
         )
 
 
-@dg.asset(deps=[revision_files], group_name=GROUP, kinds={"postgres", "sql"})
+@dg.asset(deps=[revision_files, LIVE_SCHEMA], group_name=GROUP, kinds={"postgres", "sql"}, code_version=CODE_VERSION)
 def schema_state(
     context: dg.AssetExecutionContext, config: SchemaStateConfig, monarch: MonarchResource
 ) -> dg.MaterializeResult[None]:
@@ -102,11 +129,12 @@ def schema_state(
             chain = read_chain(settings.sources.schema_dir)
             losing = config.allow_data_loss
             result = revert_revisions(chain, url, settings.sources, to=config.target, allow_data_loss=losing, run=run)
-            return _state(describe_apply(result, dry_run=False), result.after)
+            return _state(context, chain, url, describe_apply(result, dry_run=False), result.after)
         chain = load_chain(settings.sources.schema_dir)
         if config.direction == "adopt":
             adoption = adopt(chain, url, settings.shadows(), dry_run=config.dry_run, run=run)
-            return _state(describe_adoption(adoption), adoption.after if adoption.written else adoption.before)
+            after = adoption.after if adoption.written else adoption.before
+            return _state(context, chain, url, describe_adoption(adoption), after)
         held_back = () if config.apply_new else _written_in_run(context, chain)
         result = apply_revisions(
             chain.without(held_back),
@@ -120,11 +148,23 @@ def schema_state(
             dry_run=config.dry_run,
             run=run,
         )
-        return _state(describe_apply(result, dry_run=config.dry_run, held_back=held_back), result.after)
+        metadata = describe_apply(result, dry_run=config.dry_run, held_back=held_back)
+        return _state(context, chain, url, metadata, result.after)
 
 
-def _state(metadata: Metadata, revision: str | None) -> dg.MaterializeResult[None]:
-    return dg.MaterializeResult(data_version=dg.DataVersion(revision or "base"), metadata=metadata)
+def _state(
+    context: dg.AssetExecutionContext, chain: Chain, url: "URL", metadata: Metadata, revision: str | None
+) -> dg.MaterializeResult[None]:
+    """Report where the target stands: made from the files up to its revision, so that pending ones make it stale."""
+    from monarch_dagster.migrations.drift import live_version
+
+    live, _ = live_version(url)
+    context.log_event(observation(LIVE_SCHEMA, live))
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(revision or BASE),
+        metadata=metadata,
+        tags=made_from(LIVE_SCHEMA, live) | made_from("revision_files", chain.key_at(revision)),
+    )
 
 
 def _written_in_run(context: dg.AssetExecutionContext, chain: Chain) -> tuple[Revision, ...]:

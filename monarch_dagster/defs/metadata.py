@@ -42,7 +42,7 @@ def describe_object_meta(meta: ObjectMeta, path: Path) -> Metadata:
         "objects": len(meta.objects),
         "fields": meta.field_count,
         "missing": len(missing),
-        "namespaces": _table([asdict(item) for item in count_namespaces(meta)]),
+        "namespaces": table([asdict(item) for item in count_namespaces(meta)]),
         "api_version": meta.api_version or "not pinned yet",
         "org_id": meta.org_id or "unknown",
     }
@@ -72,9 +72,9 @@ def describe_fetch(result: FetchResult) -> Metadata:
         lines.append(f"{len(result.left_out)} left out: {', '.join(reasons)}.")
     return {
         "summary": "\n".join(lines),
-        "changes": _table([{"change": item.kind} | _told(item) for item in changes]),
-        "left_out": _table([{"object": name, "reason": reason} for name, reason in sorted(result.left_out.items())]),
-        "warnings": _table([{"warning": str(item)} for item in result.tight]),
+        "changes": table([{"change": item.kind} | _told(item) for item in changes]),
+        "left_out": table([{"object": name, "reason": reason} for name, reason in sorted(result.left_out.items())]),
+        "warnings": table([{"warning": str(item)} for item in result.tight]),
         "described": result.described,
         "calls": result.calls,
         "unchanged": result.unchanged,
@@ -90,29 +90,32 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
     if not proposal.revisions:
         summary = f"Nothing to generate: the revisions come to what the schema files ask for (head {head})."
         return {
-            "summary": summary,
+            "summary": _with_superseded(summary, proposal, dry_run),
             "head": head,
             REVISIONS: [],
+            "superseded": _superseded(proposal),
             "warnings": _warnings(proposal),
             "carried": _carried(proposal),
         }
     verb = "would be proposed (dry run, nothing was written)" if dry_run else "proposed"
     lines = "\n".join(f"{item.revision} {verb}: {item.path}" for item in proposal.revisions)
     relations = len({change.relation for change in proposal.changes})
+    summary = f"{lines}\n{_count(relations, 'relation')} changed; proved up, down and up again on a shadow."
     return {
-        "summary": f"{lines}\n{_count(relations, 'relation')} changed; proved up, down and up again on a shadow.",
+        "summary": _with_superseded(summary, proposal, dry_run),
         "head": head if dry_run else proposal.head,
         "head_before": head,
         "proposal": proposal.id,
         REVISIONS: [item.revision for item in proposal.revisions],
         "path": dg.MetadataValue.path(str(proposal.revisions[0].path)),
-        "changes": _table(_changes(proposal)),
+        "changes": table(_changes(proposal)),
         "upgrade_sql": _sql("\n".join(item.upgrade_sql for item in proposal.revisions)),
-        "hazards": _table(
+        "hazards": table(
             _by_gravity(_row(item.revision, hazard) for item in proposal.revisions for hazard in item.hazards)
         ),
         "warnings": _warnings(proposal),
         "carried": _carried(proposal),
+        "superseded": _superseded(proposal),
         "relations_changed": relations,
     }
 
@@ -140,13 +143,13 @@ def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Re
         "summary": summary,
         "revision_before": before,
         "revision_after": after,
-        "applied": _table(
+        "applied": table(
             [
                 {"revision": item.revision, "direction": item.direction, "seconds": round(item.seconds, 2)}
                 for item in result.applied
             ]
         ),
-        "pending": _table([{"revision": item.revision, "file": item.path.name} for item in result.pending]),
+        "pending": table([{"revision": item.revision, "file": item.path.name} for item in result.pending]),
         "hazards": _hazards_on_target(result),
         "revisions_run": len(result.applied),
         "seconds": round(sum(item.seconds for item in result.applied), 2),
@@ -155,7 +158,7 @@ def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Re
         metadata["registry"] = registry.told
         metadata["objects_registered"], metadata["fields_registered"] = registry.objects, registry.fields
     if result.conversions:
-        metadata["conversions"] = _table([{"revision": item.revision, **item.to_json()} for item in result.conversions])
+        metadata["conversions"] = table([{"revision": item.revision, **item.to_json()} for item in result.conversions])
     if result.sql:
         metadata["sql"] = _sql(result.sql)
     return metadata
@@ -174,7 +177,7 @@ def describe_adoption(result: Adoption) -> Metadata:
         "summary": summary,
         "revision_before": before,
         "revision_after": after,
-        "foreign": _table([{"relation": name} for name in result.foreign]),
+        "foreign": table([{"relation": name} for name in result.foreign]),
     }
 
 
@@ -215,12 +218,24 @@ def _changes(proposal: Proposal) -> list[dict[str, str]]:
     ]
 
 
+def _with_superseded(summary: str, proposal: Proposal, dry_run: bool) -> str:
+    if not proposal.superseded:
+        return summary
+    verb = "would be deleted" if dry_run else "deleted"
+    names = ", ".join(item.path.name for item in proposal.superseded)
+    return f"{summary}\nSuperseded, as nobody has edited, committed or applied it, and {verb}: {names}"
+
+
+def _superseded(proposal: Proposal) -> dg.MetadataValue[Any]:
+    return table([{"revision": item.revision, "file": item.path.name} for item in proposal.superseded])
+
+
 def _warnings(proposal: Proposal) -> dg.MetadataValue[Any]:
-    return _table([{"warning": text} for text in proposal.warnings])
+    return table([{"warning": text} for text in proposal.warnings])
 
 
 def _carried(proposal: Proposal) -> dg.MetadataValue[Any]:
-    return _table([{"carried": name} for name in proposal.carried])
+    return table([{"carried": name} for name in proposal.carried])
 
 
 def _row(revision: str, hazard: Hazard) -> dict[str, Any]:
@@ -228,19 +243,10 @@ def _row(revision: str, hazard: Hazard) -> dict[str, Any]:
 
 
 def _hazards_on_target(result: ApplyResult) -> dg.MetadataValue[Any]:
-    """Show hazards with what they mean on the target: rows and bytes of the table that each is about."""
-    from monarch_dagster.migrations.sizes import human_bytes, live_hazards, size_of
+    # Loaded here: the code location does without the domain until something runs.
+    from monarch_dagster.migrations.sizes import hazard_rows
 
-    rows = []
-    found = [(item.revision, hazard) for item in result.pending for hazard in item.hazards]
-    found += [("", hazard) for hazard in live_hazards(result.sizes)]
-    for revision, hazard in found:
-        size = size_of(hazard, result.sizes)
-        rows.append(
-            _row(revision, hazard)
-            | {"rows": f"about {size.rows:,}" if size else "", "size": human_bytes(size.bytes) if size else ""}
-        )
-    return _table(_by_gravity(rows))
+    return table(hazard_rows(result.pending, result.sizes))
 
 
 def _by_gravity(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -250,7 +256,7 @@ def _by_gravity(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: gravity(row["kind"]))
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
+def table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
     shown = [dg.TableRecord(dict(row)) for row in rows[:SHOWN_ROWS]]
     if not shown:
         return NO_ROWS

@@ -77,6 +77,11 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_ref(
             InstanceRef.from_dir(str(home), config_dir=str(settings.root), overrides=overrides)
         )
+    except OSError as error:
+        raise MonarchError(
+            f"Dagster has no place for its files: {error.filename}: {error.strerror}.",
+            remedy="Set MONARCH_HOME to a folder that can be written.",
+        ) from None
     except (DagsterPostgresException, DBAPIError) as error:
         raise MonarchError(
             f"Dagster's storage could not be opened: {_reason(error)}",
@@ -157,7 +162,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
     for event in result.get_step_failure_events():
         data = event.step_failure_data
         if data.user_failure_data is not None and data.user_failure_data.description:
-            return MonarchError(data.user_failure_data.description)
+            return MonarchError.told(data.user_failure_data.description)
         if data.error is not None:
             return MonarchError(
                 f"The run {result.run_id} failed unexpectedly: {(data.error.cause or data.error).message.strip()}",

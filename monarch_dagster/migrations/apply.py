@@ -127,7 +127,7 @@ def apply_revisions(
     for name in unproved:
         log.warning("%s is applied without a proof, as it was named", name)
     applied: list[Applied] = []
-    registrar = Registrar(prover.sources, url)
+    registrar = Registrar(prover.sources, url, applied)
 
     def start(_revisions: Sequence[str]) -> None:
         # Another run may have migrated while this one waited for the lock.
@@ -145,6 +145,7 @@ def apply_revisions(
         run=run,
         on_step=lambda revision, seconds: _note(applied, Applied(revision, "upgrade", seconds)),
         on_end=registrar.register,
+        on_stop=registrar.stopped,
     )
     with _telling_how_far(url, applied):
         if standing.move:
@@ -159,9 +160,8 @@ def revert_revisions(
 ) -> ApplyResult:
     """Take the target down to `to` ("base" for nothing), each revision in a transaction of its own.
 
-    What the ledger has and no file, is taken back by the text that the ledger keeps; of `sources` the registry is
-    written, of what is there then. Raises `MonarchError` where `to`
-    is empty or lies above the target's revision, and as `apply_revisions` does.
+    What the ledger has and no file, is taken back by the text that the ledger keeps; of `sources` the registry is kept.
+    Raises `MonarchError` where `to` is empty or lies above the target's revision, and as `apply_revisions` does.
     """
     if not to:
         raise MonarchError(
@@ -187,7 +187,7 @@ def revert_revisions(
     known = there.extended(*(item for item in chain.revisions if item.revision not in applied_ids))
     undone = [(item.revision, contents[item.revision]) for item in there.after(goal)]
     applied: list[Applied] = []
-    registrar = Registrar(sources, url)
+    registrar = Registrar(sources, url, applied)
     options = Options(
         url,
         approved=approved_revisions(known, _named_again(allow_data_loss, known, past, there.head)),
@@ -195,6 +195,7 @@ def revert_revisions(
         originals=dict(undone),
         on_step=lambda revision, seconds: _note(applied, Applied(revision, "downgrade", seconds)),
         on_end=registrar.register,
+        on_stop=registrar.stopped,
     )
     if undone:
         with _telling_how_far(url, applied), script_folder(stacked(goal, undone)) as folders:

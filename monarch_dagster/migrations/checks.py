@@ -13,10 +13,12 @@ from typing import Literal
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations import undeclared
 from monarch_dagster.migrations.chain import Chain, approved_revisions
+from monarch_dagster.migrations.converting import CORRECT_OR_KEEP
 from monarch_dagster.migrations.drift import Finding, at_risk
 from monarch_dagster.migrations.generate import coverage
-from monarch_dagster.migrations.hazards import DATA_LOSS, IRREVERSIBLE, MANY_COLUMNS
-from monarch_dagster.migrations.limits import chain_columns, near_limits, used_columns
+from monarch_dagster.migrations.hazards import DATA_LOSS, IRREVERSIBLE, LIMIT, MANY_COLUMNS
+from monarch_dagster.migrations.limits import chain_columns, crowded_tables, used_columns, wide_rows
+from monarch_dagster.migrations.preview import preview_conversions
 from monarch_dagster.migrations.replay import chain_clone, chain_facts
 from monarch_dagster.migrations.revisions import BASE, Revision
 from monarch_dagster.migrations.situation import Situation
@@ -25,6 +27,8 @@ from monarch_dagster.postgres.engines import connect, reading
 
 Severity = Literal["ERROR", "WARN"]
 SHOWN = 5
+_FAR = "no table near a limit"
+_WITHIN = "room for more columns, and nothing pending that makes rows too wide"
 
 
 @dataclass(frozen=True)
@@ -75,25 +79,36 @@ def revisions_proved(it: Situation) -> Outcome:
 
 
 def tables_within_limits(it: Situation) -> Outcome:
-    """The tables of the last revision can hold rows with every column filled, and have room for more columns."""
+    """Tables have room for more columns, and no pending revision makes rows so wide that they may not fit.
+
+    Rows that may not fit are a finding while it can still be decided otherwise: as long as the revision that makes them
+    is pending on the target, with a `limit` hazard. Without a target, and afterwards, they are told and pass.
+    """
     _refuse_broken(it.chain)
     shadows = it.prover.shadows()
     with chain_clone(shadows, it.chain, it.chain.head) as clone, connect(clone) as connection:
         facts, used = chain_facts(clone), used_columns(connection)
     if max(used.values(), default=0) >= MANY_COLUMNS:
         used = chain_columns(shadows, it.chain, it.chain.head)  # proofs drop columns too
+    pending: Sequence[Revision] = ()
     if it.url is not None:
+        pending = it.pending
         with reading(it.url) as connection:
             there = used_columns(connection, MANY_COLUMNS)
         used = {**used, **{name: max(count, used.get(name, 0)) for name, count in there.items()}}
-    found = near_limits(facts, used)
-    if not found:
-        return Outcome(True, "no table near a limit", "no table near a limit")
-    remedy = (
-        "Such a row is refused when it is inserted; empty fields take nothing. Give fields that hold numbers, dates or "
-        "flags a choices.column_type in object_meta.json that says so, or leave the object out of the selection."
-    )
-    return Outcome(False, _shown(found), "no table near a limit", remedy, "WARN")
+    wide, crowded = wide_rows(facts, used), crowded_tables(used)
+    to_come = {hazard.object for item in pending for hazard in item.hazards if hazard.kind == LIMIT}
+    told = _shown([*crowded, *(wide[table] for table in sorted(wide, key=lambda name: name not in to_come))]) or _FAR
+    remedies = []
+    if crowded:
+        remedies.append("The columns run out: move the rows into a new table, in a revision of your own.")
+    if wide.keys() & to_come:
+        remedies.append(
+            "A row that does not fit is refused when it is inserted; empty fields take nothing. Give fields that hold "
+            "numbers, dates or flags a choices.column_type in object_meta.json that says so, or leave fields out of "
+            "the selection, and generate anew. Or apply the revision: from then on this is told, and fails no check."
+        )
+    return Outcome(not remedies, told, _FAR if told == _FAR else _WITHIN, " ".join(remedies), "WARN")
 
 
 def revisions_reversible(it: Situation) -> Outcome:
@@ -102,8 +117,14 @@ def revisions_reversible(it: Situation) -> Outcome:
 
 
 def revisions_keep_data(it: Situation) -> Outcome:
-    """No pending revision drops or cuts stored values, or its loss was accepted."""
-    return _without(it, DATA_LOSS, "without data loss", "ERROR")
+    """No pending revision drops or cuts stored values, or its loss was accepted; what it converts can be converted."""
+    assert it.url is not None
+    approved = approved_revisions(it.chain, it.approved)
+    previews = preview_conversions(it.url, it.pending)
+    if stuck := [str(item) for item in previews if item.outcome and item.outcome.failing]:
+        return Outcome(False, _shown(stuck), _each(it.pending, "without data loss"), CORRECT_OR_KEEP)
+    cut = [str(item) for item in previews if item.outcome and item.outcome.cut and item.revision not in approved]
+    return _without(it, DATA_LOSS, "without data loss", "ERROR", cut)
 
 
 def alembic_version_at_head(it: Situation) -> Outcome:
@@ -230,7 +251,7 @@ def _each(revisions: Sequence[Revision], state: str) -> str:
     return f"{counted(len(revisions), 'revision')} {state}" if revisions else "nothing pending"
 
 
-def _without(it: Situation, kind: str, state: str, severity: Severity) -> Outcome:
+def _without(it: Situation, kind: str, state: str, severity: Severity, more: Sequence[str] = ()) -> Outcome:
     approved = approved_revisions(it.chain, it.approved)
     found = [
         f"{item.revision}: {hazard.object}, {hazard.detail}"
@@ -238,6 +259,7 @@ def _without(it: Situation, kind: str, state: str, severity: Severity) -> Outcom
         for hazard in item.hazards
         if hazard.kind == kind and item.revision not in approved
     ]
+    found += more
     expected = _each(it.pending, state)
     if not found:
         return Outcome(True, expected, expected)

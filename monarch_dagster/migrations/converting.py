@@ -19,6 +19,11 @@ from monarch_dagster.postgres.engines import run_script
 from monarch_dagster.postgres.quoting import literal, quote
 from monarch_dagster.postgres.types import base_type
 
+# What to do about values that cannot become their column's new type.
+CORRECT_OR_KEEP = (
+    "Correct those rows, then run again. Or keep the old type (a provider's column: put choices.column_type back in "
+    "object_meta.json; else the model's), delete this revision and generate anew."
+)
 _TABLE = """
 SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = to_regclass({}) AND c.relkind IN ('r', 'p')

@@ -22,9 +22,9 @@ from sqlalchemy import Connection, event, exc
 
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations import autocommit
-from monarch_dagster.migrations.converting import Outcome
+from monarch_dagster.migrations.converting import CORRECT_OR_KEEP, Outcome
 from monarch_dagster.migrations.judging import Judging
-from monarch_dagster.migrations.registering import PROVIDER, is_registry
+from monarch_dagster.migrations.registry_rows import PROVIDER, is_registry
 from monarch_dagster.migrations.stored_values import (
     Column,
     Columns,
@@ -201,9 +201,8 @@ def _impossible(revision: str, outcomes: Sequence[Outcome]) -> MonarchError:
     return MonarchError(
         f"Revision {revision} converts columns whose values do not all fit; nothing of it was applied:\n"
         + "\n".join(lines),
-        remedy="Correct those rows, then run again. Or keep the old type (a provider's column: put choices.column_type "
-        "back in object_meta.json; else the model's), delete this revision and generate anew. Naming it with "
-        "--allow-data-loss lets values be cut, and does not help where they cannot become the new type.",
+        remedy=f"{CORRECT_OR_KEEP} Naming it with --allow-data-loss lets values be cut, and does not help where they "
+        "cannot become the new type.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -91,6 +92,19 @@ def find_drift(url: URL, expected: Facts | None = None, major: int = 0) -> Drift
     seen = _told(differences(expected, found.only(made)), " (other than its revisions make it on a shadow)")
     more = tuple(item for item in seen if (item.relation, item.detail.rpartition(" (other")[0]) not in drifted)
     return Drift((*findings, *more), foreign)
+
+
+def live_version(url: URL) -> tuple[str, Drift]:
+    """Return a digest of what a target says of itself, its revisions and how it drifted; and the latter.
+
+    While nobody but Monarch changes its schema, it changes with the stored version alone; relations that no revision
+    made do not count. Raises `MonarchError` when the target cannot be read.
+    """
+    drift = find_drift(url)
+    with reading(url) as connection:
+        target = target_of(connection)
+    parts = (*target.versions, "", *(f"{item.relation}: {item.detail}" for item in drift.findings))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest(), drift
 
 
 def find_ahead(url: URL, at: Facts, goal: Facts, *, comparable: bool) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -104,12 +104,18 @@ def _migrate(context: EnvironmentContext, read_options: Callable[[], Options]) -
     else:
         if not options.locked:
             check_direct(options.url)
-        lock = nullcontext() if options.locked else apply_lock(options.url, log.info)
-        with lock, connect(options.url) as connection:
+        with nullcontext() if options.locked else _locked(options), connect(options.url) as connection:
             make_tables(connection)
             _migrate_online(context, connection, options)
-            if not options.locked:
-                options.on_end()
+
+
+@contextmanager
+def _locked(options: Options) -> Iterator[None]:
+    """Hold the apply lock, also for what the options have done at the end, when the revisions' connection is closed."""
+    with apply_lock(options.url, log.info):
+        with options.stopping():
+            yield
+        options.on_end()
 
 
 def _migrate_offline(context: EnvironmentContext) -> None:

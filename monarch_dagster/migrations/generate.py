@@ -5,14 +5,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +16,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError, counted
-from monarch_dagster.files import replace_file
+from monarch_dagster.files import delete_file, folder_lock, replace_file
 from monarch_dagster.migrations.chain import Chain, load_chain
 from monarch_dagster.migrations.proofs import Proofs
 from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts, keep_clone
-from monarch_dagster.migrations.revisions import BASE, Hazard, Revision, revision_id
+from monarch_dagster.migrations.revisions import BASE, Hazard, Revision, file_name, revision_id
 from monarch_dagster.migrations.undeclared import remedy, undeclared
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
@@ -38,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LONGEST_SLUG = 40
+OpenProposals = Callable[[Chain], Sequence[Revision]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,8 @@ class Proposal:
     id: str = ""
     # What the chain made and no model can declare: it stays as it is.
     carried: tuple[str, ...] = ()
+    # What was proposed before and nobody has taken up: its files are gone, or would go after a dry run.
+    superseded: tuple[Revision, ...] = ()
 
     @property
     def head(self) -> str | None:
@@ -82,6 +80,7 @@ def propose(
     message: str = "",
     dry_run: bool = False,
     empty: bool = False,
+    open_proposals: OpenProposals = lambda _: (),
 ) -> Proposal:
     """Propose the revision that takes the chain to the desired schema, or nothing where it is there already.
 
@@ -92,6 +91,8 @@ def propose(
         message: the revision's message, in its docstring and its file's name.
         dry_run: prove, but write nothing.
         empty: write a revision without operations, to be filled in by hand.
+        open_proposals: returns the revisions at the chain's end that a new proposal supersedes whole; asked only where
+            the chain does not come to the desired schema.
 
     Raises `MonarchError`, with nothing written, for sources or a chain that cannot be trusted, and for a difference
     that the generated operations do not remove.
@@ -99,15 +100,28 @@ def propose(
     message = message.strip()
     with folder_lock(sources.schema_dir, write=not dry_run):
         chain = load_chain(sources.schema_dir)
-        proposal = _propose_empty(chain, message) if empty else _propose_changes(sources, chain, shadows, message)
+        if empty:
+            proposal = _propose_empty(chain, message)
+        else:
+            proposal = _propose_changes(sources, chain, shadows, message, open_proposals)
+            chain = chain.less({item.revision for item in proposal.superseded})
         if not dry_run:
+            _write(proposal)
             for item in proposal.revisions:
-                replace_file(item.path, item.text.encode())
-                log.info("Proposed revision %s: %s", item.revision, item.path)
                 chain = chain.extended(_as_read(item))
                 if not empty:
                     proofs.keep(chain, item.revision, shadows.major)
         return proposal
+
+
+def _write(proposal: Proposal) -> None:
+    """Delete what is superseded, from its end, then write what is proposed: cut off anywhere, the files are a chain."""
+    for old in reversed(proposal.superseded):
+        delete_file(old.path)
+        log.info("Superseded, as nobody has edited, committed or applied it: %s", old.path)
+    for item in proposal.revisions:
+        replace_file(item.path, item.text.encode())
+        log.info("Proposed revision %s: %s", item.revision, item.path)
 
 
 @dataclass(frozen=True)
@@ -135,38 +149,6 @@ def coverage(sources: Sources, shadows: ShadowServer) -> Coverage:
     return Coverage(wanted == before, before.carried(), undeclared(chain, wanted, before))
 
 
-@contextmanager
-def folder_lock(folder: Path, *, write: bool) -> Iterator[None]:
-    """Hold the schema folder's lock; it is made where it is not there and `write` is set.
-
-    The lock is on the folder itself, so no file of it can be committed by mistake. Raises `MonarchError` where the
-    folder cannot be made.
-    """
-    try:
-        if write:
-            folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        yield  # nothing is there to be locked
-        return
-    except OSError as error:
-        raise MonarchError(
-            f"The schema folder {folder} cannot be used: {error.strerror}. Nothing was written.",
-            remedy="Make it a folder that can be written, or set MONARCH_SCHEMA_DIR.",
-        ) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def file_name(revision: str, message: str, now: datetime) -> str:
-    """Return `YYYY_MM_DD_HHMM-<revision>_<slug>.py`; `now` is in UTC, the slug is empty without a message."""
-    slug = "_".join(re.findall(r"[a-z0-9]+", message.lower()))[:LONGEST_SLUG].rstrip("_")
-    return f"{now:%Y_%m_%d_%H%M}-{revision}_{slug}.py"
-
-
 def _propose_empty(chain: Chain, message: str) -> Proposal:
     from monarch_dagster.migrations.rendering import render_revision
 
@@ -180,23 +162,35 @@ def _propose_empty(chain: Chain, message: str) -> Proposal:
     return Proposal(chain.head, (ProposedRevision(revision, chain.head, path, text, ""),))
 
 
-def _propose_changes(sources: Sources, chain: Chain, shadows: ShadowServer, message: str) -> Proposal:
+def _propose_changes(
+    sources: Sources,
+    chain: Chain,
+    shadows: ShadowServer,
+    message: str,
+    open_proposals: OpenProposals,
+) -> Proposal:
     from monarch_dagster.migrations.limits import TooManyColumnsError
 
     try:
-        return _propose_on(sources, chain, shadows, message)
+        return _propose_on(sources, chain, shadows, message, open_proposals)
     except TooManyColumnsError:
         # On a clone that is kept, proofs have dropped columns, too.
-        return _propose_on(sources, chain, shadows, message, fresh=True)
+        return _propose_on(sources, chain, shadows, message, open_proposals, fresh=True)
 
 
 def _propose_on(
-    sources: Sources, chain: Chain, shadows: ShadowServer, message: str, *, fresh: bool = False
+    sources: Sources,
+    chain: Chain,
+    shadows: ShadowServer,
+    message: str,
+    open_proposals: OpenProposals,
+    *,
+    fresh: bool = False,
 ) -> Proposal:
     from monarch_dagster.migrations.compose import Way, compose, summarise
     from monarch_dagster.migrations.limits import check_columns
     from monarch_dagster.migrations.prove import prove_drafts
-    from monarch_dagster.migrations.provider_renames import likely_provider_renames
+    from monarch_dagster.migrations.provider_renames import provider_hints
     from monarch_dagster.migrations.renames import find_renames, likely_renames
 
     with chain_clone(shadows, chain, chain.head, fresh=fresh) as url:
@@ -209,6 +203,12 @@ def _propose_on(
         if carry(before, declared) == before:
             log.info("Nothing to generate: the chain comes to the desired schema (head %s)", chain.head or BASE)
             return Proposal(chain.head, warnings=desired.warnings, carried=before.carried())
+        superseded = tuple(open_proposals(chain))
+        if superseded:
+            rest = chain.less({item.revision for item in superseded})
+            return replace(
+                _propose_on(sources, rest, shadows, message, lambda _: (), fresh=fresh), superseded=superseded
+            )
         renamed = renamed_facts(url, before, renames)
         way = Way(before, renamed, carry(renamed, declared), renames)
         check_columns(renamed, way.wanted, _used_columns(url, renames))
@@ -221,7 +221,7 @@ def _propose_on(
     file = str(sources.object_meta_path)
     hints = (
         *likely_renames(way.renamed, way.wanted, desired.metadata),
-        *likely_provider_renames(before, desired.meta, sources.provider_schema, file),
+        *provider_hints(before, way.renamed, desired.meta, sources.provider_schema, file),
     )
     if lines := undeclared(chain, way.wanted, way.renamed):
         hints = (*hints, remedy(lines))

@@ -14,12 +14,17 @@ TIMEOUT_SECONDS = 60
 # A hook's environment leads git to the repository that it runs for, by paths that hold in another folder.
 # Source: git, "git rev-parse --local-env-vars".
 _LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
+_NO_REPOSITORY = "fatal: not a git repository"
 # Where a remote does not say which of its branches is the default one.
 _USUAL_NAMES = ("main", "master")
 
 
 class GitError(MonarchError):
     """git is not there, or does not know the folder."""
+
+
+class NoWorkTreeError(GitError):
+    """Nothing of the folder can be in git: there is no git, or no repository that it is in."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,18 @@ def upstream_branch(folder: Path) -> Branch | None:
     ref = next((line[1:] for line in branches if line.startswith("*")), "")
     known = ref and _git(folder, "for-each-ref", "--format=%(refname)", ref).strip()
     return _branch(folder, ref) if known else None
+
+
+def tracked_files(folder: Path) -> frozenset[str]:
+    """Return the names of the files in `folder` that git tracks; none where git is not there or has no work tree there.
+
+    Raises `GitError` where git does not read its repository, such as one of another user.
+    """
+    try:
+        listed = _git(folder, "ls-files", "-z", "--", ".")
+    except NoWorkTreeError:
+        return frozenset()
+    return frozenset(filter(None, listed.decode(errors="surrogateescape").split("\0")))
 
 
 def _branch(folder: Path, ref: str) -> Branch:
@@ -101,10 +118,11 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
             check=False,
         )
     except FileNotFoundError:
-        raise GitError("git is not installed.") from None
+        raise NoWorkTreeError("git is not installed.") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GitError(f"git could not be run: {error}.") from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
-        raise GitError(f"{said[0].removeprefix('fatal: ')}.")
+        kind = NoWorkTreeError if said[0].startswith(_NO_REPOSITORY) else GitError
+        raise kind(f"{said[0].removeprefix('fatal: ')}.")
     return done.stdout

@@ -108,19 +108,23 @@ def too_many(table: str, total: int, added: int, gone: int) -> TooManyColumnsErr
     )
 
 
-def near_limits(facts: Facts, used: Columns) -> list[str]:
-    """Return a line for each table whose rows may not fit, or that has almost as many columns as it can have."""
-    found = []
-    for relation, aspects in sorted(facts.relations.items()):
-        table = relation.removeprefix("table ")
-        if relation.startswith("table ") and (width := row_bytes(aspects, used.get(table, 0))) > ROW_BYTES:
-            found.append(f"{table}: {told_width(width, aspects)}")
-    found += [
+def wide_rows(facts: Facts, used: Columns) -> dict[str, str]:
+    """Return what is told of each table whose rows may not fit, by its name."""
+    return {
+        table: f"{table}: {told_width(width, aspects)}"
+        for relation, aspects in sorted(facts.relations.items())
+        if relation.startswith("table ")
+        and (width := row_bytes(aspects, used.get(table := relation.removeprefix("table "), 0))) > ROW_BYTES
+    }
+
+
+def crowded_tables(used: Columns) -> list[str]:
+    """Return a line for each table that has almost as many columns as it can have."""
+    return [
         f"{table}: {count:,} of {MOST_COLUMNS:,} columns are used, dropped ones counted"
         for table, count in sorted(used.items())
         if count >= MANY_COLUMNS
     ]
-    return found
 
 
 def _columns(aspects: Mapping[str, str]) -> set[str]:

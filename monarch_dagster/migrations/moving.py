@@ -49,7 +49,7 @@ def catch_up(chain: Chain, shadows: Callable[[], ShadowServer], options: Options
     Raises `MonarchError`, with nothing done, where that does not come to the facts of the chain: what to revert first.
     """
     check_direct(options.url)
-    with apply_lock(options.url, log.info):
+    with apply_lock(options.url, log.info), options.stopping():
         standing = look(chain, options.url)
         standing.check()
         move = standing.move

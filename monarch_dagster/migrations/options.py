@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import URL
+
+from monarch_dagster.postgres.engines import find_loss
 
 LOCK_TIMEOUT_SECONDS = 5
 
@@ -33,3 +36,15 @@ class Options:
     on_step: Callable[[str, float], None] = field(default=lambda _revision, _seconds: None)
     # Called, under the lock, when all revisions have run.
     on_end: Callable[[], None] = field(default=lambda: None)
+    # Called, under the lock, where a revision failed or was refused, or something in front of one.
+    on_stop: Callable[[], None] = field(default=lambda: None)
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Call `on_stop` where what runs meanwhile fails while the server is there; the error stays the error."""
+        try:
+            yield
+        except Exception as error:
+            if find_loss(error) is None:
+                self.on_stop()
+            raise

@@ -62,13 +62,16 @@ def plain_options(context: EnvironmentContext, command: str) -> Options:
         [value for name, _, value in arguments if name == wanted] for wanted in ("allow_data_loss", "allow_unproved")
     )
     chain, url = load_chain(schema_dir), settings.target_url()
+    ran: list[str] = []
     return Options(
         url,
         approved=approved_revisions(chain, losing),
         unproved=approved_revisions(chain, unproved),
         on_start=lambda _revisions: _check_standing(chain, url, command),
         on_steps=lambda revisions: _prove_elsewhere(revisions, unproved),
+        on_step=lambda revision, _seconds: ran.append(revision),
         on_end=lambda: _register(settings.sources, url, command),
+        on_stop=lambda: _register(settings.sources, url, command) if ran else None,
     )
 
 

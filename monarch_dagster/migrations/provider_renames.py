@@ -1,7 +1,7 @@
-"""Likely renames of the provider's objects and fields: one is missing, and one alike was added. Pure.
+"""Renames of the provider's objects and fields that nobody has said, or nobody says any more. Pure.
 
 A missing field's column stays, so a rename shows as one column more. It is never guessed: `choices.renamed_from` says
-it, and `renames` makes it.
+it, and `renames` makes it. Without that line the missing entry asks for its column again.
 """
 
 from __future__ import annotations
@@ -11,12 +11,25 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from monarch_dagster.salesforce.object_meta import Field, Object, ObjectMeta
 from monarch_dagster.salesforce.renamed import Declared, declared
+from monarch_dagster.salesforce.type_mapping import has_column
 from monarch_dagster.schema.facts import Aspects, Facts
 from monarch_dagster.schema.naming import sql_name
 from monarch_dagster.schema.provider import Entry
 
+SHOWN = 30
+"""Missing entries that are named one by one."""
 
-def likely_provider_renames(before: Facts, meta: ObjectMeta, schema: str, file: str) -> Iterator[str]:
+
+def provider_hints(before: Facts, renamed: Facts, meta: ObjectMeta, schema: str, file: str) -> Iterator[str]:
+    """Give what a person should know of renames that `file`, which holds `meta`, does not say.
+
+    `before` are the chain's facts, `renamed` those after the renames that are said.
+    """
+    yield from _likely_provider_renames(before, meta, schema, file)
+    yield from _added_though_missing(renamed, meta, schema, file)
+
+
+def _likely_provider_renames(before: Facts, meta: ObjectMeta, schema: str, file: str) -> Iterator[str]:
     """Give a line for each object and field that looks renamed, with the very line to write into `file`.
 
     `before` are the chain's facts: what it has was decided before.
@@ -31,6 +44,31 @@ def likely_provider_renames(before: Facts, meta: ObjectMeta, schema: str, file: 
             kept = gone.choices.model_dump(exclude_defaults=True)
             line = Entry(file, name, come.choices, come).line(gone.name, **kept)
             yield _suggestion(f"{name}.{gone.name}", f"{name}.{come.name}", f"{file}, at {name}.{come.name},", line)
+
+
+def _added_though_missing(renamed: Facts, meta: ObjectMeta, schema: str, file: str) -> Iterator[str]:
+    """Give a line for each object and field that is missing in the org and is added all the same, `SHOWN` at most.
+
+    A field that went missing before its table was ever generated is none: no column of it can have been renamed.
+    """
+    if not any(table.startswith(f"{schema}.") for table in renamed.tables()):
+        return
+    found: list[tuple[str, str]] = []
+    for name, item in sorted(declared(meta).objects.items()):
+        held = renamed.relations.get(f"table {schema}.{sql_name(name)}")
+        if held is None:
+            found += [(name, "table")] if item.missing else []
+            continue
+        components = {field.compoundFieldName for field in item.fields if field.compoundFieldName}
+        found += [
+            (f"{name}.{field.name}", "column")
+            for field in item.fields
+            if field.missing and has_column(field, components) and f"column {sql_name(field.name)}" not in held
+        ]
+    for name, kind in found[:SHOWN]:
+        yield _added_empty(name, kind, file)
+    if (more := len(found) - SHOWN) > 0:
+        yield f"… and {more:,} more that are missing in the org and are added, empty"
 
 
 def _likely_objects(objects: Mapping[str, Object], held: Mapping[str, Aspects]) -> Iterator[tuple[str, str]]:
@@ -73,6 +111,14 @@ def _pairs(missing: Iterable[tuple[Hashable, str]], added: Iterable[tuple[Hashab
     for gone, come in by_shape.values():
         if len(gone) == len(come) == 1:
             yield gone[0], come[0]
+
+
+def _added_empty(name: str, kind: str, file: str) -> str:
+    return (
+        f"{name} is missing in the org, and the revisions have no {kind} for it: this one adds it, empty. If it was "
+        f"renamed, delete the revision and put choices.renamed_from back at its heir in {file}; if it is gone, delete "
+        "its entry there."
+    )
 
 
 def _suggestion(old: str, new: str, where: str, line: str) -> str:

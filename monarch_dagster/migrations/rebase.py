@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from monarch_dagster.errors import MonarchError
-from monarch_dagster.files import replace_file
+from monarch_dagster.files import delete_file, folder_lock, replace_file
 from monarch_dagster.migrations.branches import Split, spare_twins, split
 from monarch_dagster.migrations.chain import VERSIONS, Chain, read_chain
-from monarch_dagster.migrations.generate import checked_sources, folder_lock
+from monarch_dagster.migrations.generate import checked_sources
 from monarch_dagster.migrations.git import Branch, GitError, default_branches, upstream_branch
 from monarch_dagster.migrations.proofs import Proofs
 from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts
@@ -219,13 +218,7 @@ def _publish(found: Split, new: _New) -> None:
 
 def _delete(paths: Iterable[Path]) -> None:
     for path in paths:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise MonarchError(
-                f"{path} could not be deleted: {error.strerror}.",
-                remedy="Make its folder writable, then run `monarch rebase` again: it goes on from there.",
-            ) from None
+        delete_file(path)
 
 
 def _keep_proofs(proofs: Proofs, new: _New, major: int) -> None:

@@ -22,11 +22,19 @@ from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.branches import Unit, replaced_sets
 from monarch_dagster.migrations.chain import VERSIONS, Chain
 from monarch_dagster.migrations.compose import Way, compose, summarise
-from monarch_dagster.migrations.generate import file_name, renamed_facts
+from monarch_dagster.migrations.generate import renamed_facts
 from monarch_dagster.migrations.prove import prove_drafts, prove_file
 from monarch_dagster.migrations.renames import COLUMN, TABLE, Rename
 from monarch_dagster.migrations.replay import SHADOW_SQL, chain_clone, chain_facts, keep_clone
-from monarch_dagster.migrations.revisions import BASE, Revision, moved_text, parse_revision, short_hash, with_replaces
+from monarch_dagster.migrations.revisions import (
+    BASE,
+    Revision,
+    file_name,
+    moved_text,
+    parse_revision,
+    short_hash,
+    with_replaces,
+)
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.schema.delta import apply_delta, spelled, unsaid
 from monarch_dagster.schema.desired import Desired

@@ -8,52 +8,31 @@ fails nothing else.
 from __future__ import annotations
 
 import gc
-import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import URL, Connection, exc
 
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations.options import LOCK_TIMEOUT_SECONDS
-from monarch_dagster.postgres.engines import connect, first_line, is_lost, reading
+from monarch_dagster.migrations.registry_rows import is_like_registry, lacking, read_rows, read_tables, remove, write
+from monarch_dagster.postgres.engines import connect, first_line, is_lost, snapshot
 from monarch_dagster.postgres.locks import apply_lock, lock_revision
 from monarch_dagster.postgres.pooler import check_direct
 from monarch_dagster.salesforce.object_meta import ObjectMeta, read_object_meta
 from monarch_dagster.schema.desired import Sources
-from monarch_dagster.schema.registry import (
-    FIELDS,
-    OBJECTS,
-    SCHEMA,
-    Columns,
-    FieldRow,
-    ObjectRow,
-    Row,
-    compare,
-    project,
-    row_types,
-    unfit,
-)
+from monarch_dagster.schema.registry import FIELDS, OBJECTS, SCHEMA, FieldRow, ObjectRow, unfit
+from monarch_dagster.schema.registry_changes import Changes, find_changes
 
 log = logging.getLogger(__name__)
 
-PROVIDER = ObjectMeta().provider
 # insufficient_privilege, lock_not_available (PostgreSQL, "Error Codes").
 _NOT_PERMITTED, _LOCKED = "42501", "55P03"
+_REGISTRY = f"The registry of objects and fields ({SCHEMA})"
 _AGAIN = "`monarch run-migrations` registers again, also where nothing is pending."
-
-_TABLES = """
-SELECT c.relname, json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod))
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE n.nspname = %(schema)s AND (%(names)s::text[] IS NULL OR c.relname = ANY(%(names)s)) AND c.relkind IN ('r', 'p')
-GROUP BY c.oid, c.relname
-"""
 
 
 @dataclass(frozen=True)
@@ -86,11 +65,18 @@ class Registrar:
 
     sources: Sources
     url: URL
+    # What ran so far.
+    applied: Sequence[object]
     result: Registered | None = None
 
     def register(self) -> None:
         """Register under the lock that the caller holds."""
         self.result = register(self.sources, self.url, locked=True)
+
+    def stopped(self) -> None:
+        """Register, under the same lock, what a run came to that ends with an error: what it applied stays."""
+        if self.applied:
+            self.register()
 
     def settled(self) -> Registered:
         """Return what came of it, having registered by now."""
@@ -100,8 +86,8 @@ class Registrar:
 def register(sources: Sources, url: URL, *, locked: bool) -> Registered:
     """Have the registry of a target say what `object_meta.json` says of the tables and columns that are there.
 
-    Where nothing differs, nothing is written. Only rows of this provider are touched; those of entries that a person
-    deleted from the file, and of tables and columns that are gone, are removed.
+    Where nothing differs, nothing is written. Only rows of this provider are touched; those of tables and columns that
+    are gone are removed, or go on under the name that these have now.
 
     Args:
         sources: where the file is, and the schema of the provider's tables.
@@ -116,7 +102,7 @@ def register(sources: Sources, url: URL, *, locked: bool) -> Registered:
     except MonarchError as error:
         result = _failed(error.message, error.remedy)
     except exc.DBAPIError as error:
-        result = _refused(error)
+        result = _refused(error, url)
     except Exception as error:  # noqa: BLE001 - whatever it is, the revisions that ran are applied
         result = _failed(f"{type(error).__name__}: {error}", "Report it; nothing else is the worse for it.")
     if result.failed:
@@ -127,8 +113,8 @@ def register(sources: Sources, url: URL, *, locked: bool) -> Registered:
 
 
 def _register(sources: Sources, url: URL, *, locked: bool) -> Registered:
-    with reading(url) as connection:
-        if reason := unfit(_tables(connection, SCHEMA, [OBJECTS, FIELDS])):
+    with snapshot(url) as connection:
+        if reason := unfit(read_tables(connection, SCHEMA, [OBJECTS, FIELDS])):
             return Registered(skipped=reason)
         meta = _read(sources.object_meta_path)
         if meta is None:
@@ -151,33 +137,32 @@ def _read(path: Path) -> ObjectMeta | None:
 
 def _without_file(sources: Sources, connection: Connection) -> Registered:
     # A source that is not there is not an empty source (DESIGN rule 1).
-    if not _stored(connection, OBJECTS, ObjectRow):
+    if not read_rows(connection, OBJECTS, ObjectRow):
         return Registered(skipped=f"there is no {sources.object_meta_path.name}")
     return _failed(f"there is no {sources.object_meta_path}.", f"Bring the file back with git. {_AGAIN}")
 
 
 @dataclass(frozen=True)
 class _Work:
-    """The rows to write and to remove, and what the registry comes to by it."""
+    """What is to be removed and written, and what the registry comes to by it."""
 
-    objects: Sequence[ObjectRow]
-    fields: Sequence[FieldRow]
-    objects_gone: Sequence[ObjectRow]
-    fields_gone: Sequence[FieldRow]
-    done: Registered
+    objects: Changes[ObjectRow]
+    fields: Changes[FieldRow]
 
     def __bool__(self) -> bool:
         return bool(self.done.changed or self.done.removed)
 
+    @property
+    def done(self) -> Registered:
+        changed = len(self.objects.written) + len(self.fields.written)
+        return Registered(self.objects.rows, self.fields.rows, changed, self.objects.gone + self.fields.gone)
+
     @classmethod
     def find(cls, connection: Connection, meta: ObjectMeta, schema: str) -> _Work:
         """Compare the file with the registry, in three queries."""
-        objects, fields = project(meta, schema, _tables(connection, schema))
-        objects_changed, objects_gone = compare(objects, _stored(connection, OBJECTS, ObjectRow))
-        fields_changed, fields_gone = compare(fields, _stored(connection, FIELDS, FieldRow))
-        changed, removed = len(objects_changed) + len(fields_changed), len(objects_gone) + len(fields_gone)
-        done = Registered(len(objects), len(fields), changed, removed)
-        return cls(objects_changed, fields_changed, objects_gone, fields_gone, done)
+        tables = read_tables(connection, schema)
+        objects, fields = read_rows(connection, OBJECTS, ObjectRow), read_rows(connection, FIELDS, FieldRow)
+        return cls(*find_changes(meta, schema, tables, objects, fields))
 
 
 def _write(url: URL, meta: ObjectMeta, schema: str) -> Registered:
@@ -187,70 +172,52 @@ def _write(url: URL, meta: ObjectMeta, schema: str) -> Registered:
         lock_revision(connection)
         if work := _Work.find(connection, meta, schema):
             # What goes, goes first: the table of an object that is spelled otherwise now is still the same.
-            _delete(connection, FIELDS, work.fields_gone, "object_name", "api_name")
-            _delete(connection, OBJECTS, work.objects_gone, "api_name")
-            _upsert(connection, OBJECTS, work.objects, "api_name")
-            _upsert(connection, FIELDS, work.fields, "object_name, api_name")
+            fields_times = remove(connection, FIELDS, work.fields)
+            objects_times = remove(connection, OBJECTS, work.objects)
+            write(connection, OBJECTS, work.objects, objects_times)
+            write(connection, FIELDS, work.fields, fields_times)
             connection.commit()
     return work.done
 
 
-def is_registry(connection: Connection, schema: str, table: str) -> bool:
-    """Say whether a table is a registry, though of an older form: this provider's rows in it come from the file."""
-    if schema != SCHEMA or table not in (OBJECTS, FIELDS):
-        return False
-    return _tables(connection, SCHEMA, [table]).get(table, {}).keys() >= {"provider", "api_name", "first_seen_at"}
+def behind(sources: Sources, url: URL, meta: ObjectMeta | None) -> str:
+    """Say in one line how far the registry of a target is from the file, and what to do; "" where it is right.
+
+    Args:
+        sources: where the file is, and the schema of the provider's tables.
+        url: the target; one that has no registry is not behind.
+        meta: the file as it was read, None where that could not be done.
+
+    Nothing is written. Raises `MonarchError` where the target cannot be reached.
+    """
+    try:
+        with _collecting_later(), snapshot(url) as connection:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+            return _behind(sources, connection, meta)
+    except exc.DBAPIError as error:
+        reason = _refused(error, url).failed.replace("\nWhat to do: ", " ")
+        return f"{_REGISTRY} could not be compared with {sources.object_meta_path.name}: {reason}"
 
 
-def _tables(connection: Connection, schema: str, names: Sequence[str] | None = None) -> Mapping[str, Columns]:
-    rows: Any = connection.exec_driver_sql(_TABLES, {"schema": schema, "names": names})
-    return dict(rows.all())
-
-
-def _stored(connection: Connection, table: str, kind: type[Row]) -> Iterable[Row]:
-    # As one value, since a row of its own for each costs three times as much.
-    columns = ", ".join("missing_since IS NOT NULL" if name == "missing" else name for name in kind._fields)
-    found = connection.exec_driver_sql(
-        f"SELECT json_agg(json_build_array({columns})) FROM {SCHEMA}.{table} WHERE provider = %s", (PROVIDER,)
-    ).scalar_one()
-    return [kind._make(row) for row in found or ()]
-
-
-def _delete(connection: Connection, table: str, rows: Sequence[Row], *key: str) -> None:
-    if not rows:
-        return
-    names = ", ".join(key)
-    connection.exec_driver_sql(
-        f"DELETE FROM {SCHEMA}.{table} WHERE provider = %s AND ({names}) IN (SELECT {names} FROM {_as_rows(rows)})",
-        (PROVIDER, json.dumps(rows)),
+def _behind(sources: Sources, connection: Connection, meta: ObjectMeta | None) -> str:
+    file, found = sources.object_meta_path.name, read_tables(connection, SCHEMA, [OBJECTS, FIELDS])
+    if reason := unfit(found):
+        if not any(map(is_like_registry, found.values())):
+            return ""
+        return f"{_REGISTRY} is not kept: {reason}. A revision has to bring that; then {_AGAIN}"
+    if meta is None:
+        if not read_rows(connection, OBJECTS, ObjectRow):
+            return ""
+        return f"{_REGISTRY} is not kept: {file} is not there or not valid. Bring it back with git. {_AGAIN}"
+    if not (work := _Work.find(connection, meta, sources.provider_schema)):
+        return ""
+    differs = f"{_REGISTRY} differs from {file} by {counted(work.done.changed + work.done.removed, 'row')}"
+    role, grants = lacking(connection)
+    return (
+        f"{differs}, and {role} may not write it. Have the owner run: {grants} {_AGAIN}"
+        if grants
+        else (f"{differs}: {_AGAIN}")
     )
-
-
-def _upsert(connection: Connection, table: str, rows: Sequence[Row], key: str) -> None:
-    """Write rows that are new or another; how long something has been missing is kept while it is."""
-    if not rows:
-        return
-    columns = [name for name in rows[0]._fields if name != "missing"]
-    names, values = ", ".join(columns), ", ".join(f"{name} = excluded.{name}" for name in columns)
-    connection.exec_driver_sql(
-        f"INSERT INTO {SCHEMA}.{table} AS stored (provider, {names}, missing_since, first_seen_at, updated_at) "
-        f"SELECT %s, {names}, CASE WHEN missing THEN now() END, now(), now() FROM {_as_rows(rows)} "
-        f"ON CONFLICT (provider, {key}) DO UPDATE SET {values}, updated_at = now(), missing_since = "
-        "CASE WHEN excluded.missing_since IS NOT NULL THEN coalesce(stored.missing_since, excluded.missing_since) END",
-        (PROVIDER, json.dumps(rows)),
-    )
-
-
-def _as_rows(rows: Sequence[Row]) -> str:
-    """Return SQL that takes one parameter, the rows as JSON, apart; an array a row has half the costs of an object."""
-    values = {
-        "text": "r ->> {}",
-        "boolean": "(r ->> {})::boolean",
-        "text[]": "ARRAY(SELECT jsonb_array_elements_text(r -> {}))",
-    }
-    types = row_types(type(rows[0]))
-    listed = ", ".join(f"{values[kind].format(place)} AS {name}" for place, (name, kind) in enumerate(types.items()))
-    return f"(SELECT {listed} FROM jsonb_array_elements(%s::jsonb) AS r) AS r"
 
 
 @contextmanager
@@ -269,13 +236,18 @@ def _failed(message: str, remedy: str) -> Registered:
     return Registered(failed=f"{message}\nWhat to do: {remedy}" if remedy else message)
 
 
-def _refused(error: exc.DBAPIError) -> Registered:
+def _refused(error: exc.DBAPIError, url: URL) -> Registered:
     code, reason = getattr(error.orig, "sqlstate", None), first_line(error)
     if is_lost(error):
         return _failed(f"the connection to the database was lost: {reason}", f"See that the server runs. {_AGAIN}")
-    if code == _NOT_PERMITTED:
-        give = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.{OBJECTS}, {SCHEMA}.{FIELDS} TO …"
-        return _failed(f"{reason}.", f"Have the tables' owner run: {give} {_AGAIN}")
+    if code == _NOT_PERMITTED and (grants := _grants(url)):
+        return _failed(f"{reason}.", f"Have the owner of {SCHEMA} run: {grants} {_AGAIN}")
     if code == _LOCKED:
         return _failed(f"another session holds a lock on its tables: {reason}.", _AGAIN)
     return _failed(f"PostgreSQL refused a row or a statement: {reason}.", f"Correct the cause. {_AGAIN}")
+
+
+def _grants(url: URL) -> str:
+    with suppress(MonarchError, exc.DBAPIError), snapshot(url) as connection:
+        return lacking(connection)[1]
+    return ""

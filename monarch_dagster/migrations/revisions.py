@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from monarch_dagster.errors import MonarchError
@@ -17,6 +18,7 @@ from monarch_dagster.errors import MonarchError
 BASE = "base"
 # Alembic's own length; version_num is VARCHAR(32).
 REVISION_LENGTH = 12
+LONGEST_SLUG = 40
 _ASSIGNMENT = re.compile(r"^(revision|down_revision)\s*(?::[^=\n]+)?=\s*(.+?)\s*(?:#.*)?$", re.MULTILINE)
 _BODIES = re.compile(
     r"^def upgrade\(\) -> None:\n    (.*)\n\n\ndef downgrade\(\) -> None:\n    (.*)\n\Z", re.MULTILINE | re.DOTALL
@@ -99,7 +101,7 @@ def parse_revision(path: Path, content: bytes) -> Revision:
     hazards = tuple(Hazard(*groups) for groups in _HAZARD.findall(header))
     if _cannot_be_reverted(text):
         hazards += (Hazard("irreversible", revision, "its downgrade refuses; what it does cannot be taken back"),)
-    bodies = _BODIES.search(text)
+    bodies = said_bodies(text)
     proposal = _PROPOSAL.search(header)
     return Revision(
         revision,
@@ -108,18 +110,36 @@ def parse_revision(path: Path, content: bytes) -> Revision:
         hashlib.sha256(content).hexdigest(),
         message.strip(),
         hazards,
-        edited=bodies is None or revision != revision_id(down_revision, bodies[1], bodies[2]),
-        empty=bodies is not None and bodies[1] == bodies[2] == "pass",
+        edited=bodies is None or revision != revision_id(down_revision, *bodies),
+        empty=bodies == ("pass", "pass"),
         proposal=proposal[1] if proposal else "",
         proposal_size=int(proposal[2] or 1) if proposal else 1,
         replaces=_replaces(text, path),
     )
 
 
+def file_name(revision: str, message: str, now: datetime) -> str:
+    """Return `YYYY_MM_DD_HHMM-<revision>_<slug>.py`; `now` is in UTC, the slug is empty without a message."""
+    slug = "_".join(re.findall(r"[a-z0-9]+", message.lower()))[:LONGEST_SLUG].rstrip("_")
+    return f"{now:%Y_%m_%d_%H%M}-{revision}_{slug}.py"
+
+
 def said_id(content: bytes) -> str:
     """Return the id that a file's first line `revision = …` says, "" where it has none; nothing else is looked at."""
     found = _ID.search(content.decode(errors="replace"))
     return found[1] if found else ""
+
+
+def said_bodies(text: str) -> tuple[str, str] | None:
+    """Return the bodies of `upgrade` and `downgrade` as the template has them; None for a file of another form."""
+    found = _BODIES.search(text)
+    return (found[1], found[2]) if found else None
+
+
+def said_proposal(text: str) -> str:
+    """Return what a file says of the proposal that it belongs to, "" where it is one by itself."""
+    found = _PROPOSAL.search(_docstring(text))
+    return found[0].removeprefix("Proposal: ") if found else ""
 
 
 def revision_id(down_revision: str | None, upgrades: str, downgrades: str) -> str:

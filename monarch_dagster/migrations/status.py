@@ -15,6 +15,7 @@ from monarch_dagster.migrations.chain import Chain, read_chain
 from monarch_dagster.migrations.drift import Drift, find_drift
 from monarch_dagster.migrations.generate import Coverage, coverage
 from monarch_dagster.migrations.preview import Preview, preview_conversions
+from monarch_dagster.migrations.registering import behind
 from monarch_dagster.migrations.revisions import Revision
 from monarch_dagster.migrations.sizes import Sizes, live_hazards, read_sizes, sizes_for
 from monarch_dagster.migrations.standing import Standing
@@ -36,7 +37,7 @@ class Status:
     has the tables of the target that the hazards of `pending` name. `problems` says, with remedies, where version,
     ledger and files disagree, and what kept sources, revisions and target from being compared; the rest is told all the
     same. `moving` says what a rebase has the next run do, `running` who migrates the target now, `conversions` what
-    those of `pending` would do to values.
+    those of `pending` would do to values, `registry` how far the registry of objects and fields is from the file.
     """
 
     database_revision: str | None
@@ -54,6 +55,7 @@ class Status:
     undeclared: tuple[str, ...] = ()
     running: str = ""
     conversions: tuple[Preview, ...] = ()
+    registry: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `monarch status --json` (DESIGN section 5)."""
@@ -92,6 +94,7 @@ class Status:
             "moving": self.moving,
             "undeclared": list(self.undeclared),
             "running": self.running,
+            "registry": self.registry,
             "object_meta": {
                 "path": self.meta_path,
                 "sha256": self.meta_digest,
@@ -113,9 +116,10 @@ def read_status(sources: Sources, shadows: Callable[[], ShadowServer], target: U
         problems.append(str(immovable))
     if not problems and (error := chain.no_folder()):
         problems.append(str(error))
-    meta, compared = ObjectMeta(), _Compared()
+    meta: ObjectMeta | None = None
+    compared = _Compared()
     with _noting(problems):
-        meta = read_object_meta(sources.object_meta_path) or meta
+        meta = read_object_meta(sources.object_meta_path)
     if not chain.problems():
         compared = _compare(chain, sources, shadows, standing, target, problems)
     if compared.drift and (ahead := compared.drift.set_up_already(standing.target.version)):
@@ -130,13 +134,14 @@ def read_status(sources: Sources, shadows: Callable[[], ShadowServer], target: U
         carried=compared.coverage.carried,
         undeclared=compared.coverage.undeclared,
         sizes=read_sizes(target, pending),
-        meta=meta,
+        meta=meta or ObjectMeta(),
         meta_path=str(sources.object_meta_path),
         meta_digest=digest(sources.object_meta_path),
         problems=tuple(problems),
         running=who_migrates(target),
         conversions=preview_conversions(target, pending),
         moving="" if immovable else _moving(standing),
+        registry=behind(sources, target, meta),
     )
 
 

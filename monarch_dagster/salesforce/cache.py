@@ -16,7 +16,8 @@ from pathlib import Path
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.files import replace_file
-from monarch_dagster.salesforce.object_meta import Field, FieldChoices, Object, ObjectChoices, json_schema
+from monarch_dagster.salesforce.object_meta import Field, FieldChoices, Object, ObjectChoices, Selection, json_schema
+from monarch_dagster.salesforce.selection import field_patterns, without_excluded
 
 log = logging.getLogger(__name__)
 
@@ -30,24 +31,30 @@ _UNDECIDED = FieldChoices()
 
 @dataclass
 class DescribeCache:
-    """Per object the date of its describe's last change, and the digest of what that describe came to."""
+    """Per object the date of its describe's last change, and the digest of what that describe came to.
+
+    Of that, only what `selection` takes: a field that it leaves out need not be stored as it is described.
+    """
 
     path: Path | None = None
     entries: dict[str, tuple[str, str]] = field(default_factory=dict)
+    selection: Selection = field(default_factory=Selection)
 
     @classmethod
-    def open(cls, home: Path | None, *, org_id: str, api_version: str, user: str) -> DescribeCache:
+    def open(
+        cls, home: Path | None, selection: Selection, *, org_id: str, api_version: str, user: str
+    ) -> DescribeCache:
         """Read what is known of that org as that user sees it; nothing where there is no file, or a torn one.
 
         `home` is `MONARCH_HOME`; without one nothing is known, and nothing is kept.
         """
         if home is None:
-            return cls()
+            return cls(selection=selection)
         # A describe may come to something else with other code.
         code = [version("monarch-dagster"), hashlib.sha256(json_schema()).hexdigest()]
         key = hashlib.sha256(json.dumps([org_id, api_version, user, *code]).encode()).hexdigest()
         path = home / FOLDER / f"{key[:32]}.json"
-        return cls(path, _read(path))
+        return cls(path, _read(path), selection)
 
     def conditions(self, names: Iterable[str], stored: Mapping[str, Object]) -> dict[str, str]:
         """Return the dates since when to ask for changes, for objects of which "unchanged" would say what they are.
@@ -57,7 +64,7 @@ class DescribeCache:
         found: dict[str, str] = {}
         for name in names:
             date, digest = self.entries.get(name, ("", ""))
-            if date and (digest == _NO_OBJECT or (name in stored and digest == digest_of(as_described(stored[name])))):
+            if date and (digest == _NO_OBJECT or (name in stored and digest == self.digest(name, stored[name]))):
                 found[name] = date
         return found
 
@@ -69,7 +76,15 @@ class DescribeCache:
         """Note what a describe came to; "" for the date forgets the object."""
         self.entries.pop(name, None)
         if last_modified:
-            self.entries[name] = (last_modified, _NO_OBJECT if item is None else digest_of(item))
+            self.entries[name] = (last_modified, _NO_OBJECT if item is None else self.digest(name, item))
+
+    def digest(self, name: str, item: Object) -> str:
+        """Return a digest of what an object was described as, and of what of that is left out."""
+        taken = without_excluded(name, as_described(item), self.selection)
+        plain = json.dumps(
+            [taken.model_dump(exclude_defaults=True), *field_patterns(name, self.selection)], sort_keys=True
+        )
+        return hashlib.sha256(plain.encode()).hexdigest()[:32]
 
     def save(self) -> None:
         """Write the file, once `object_meta.json` holds what was noted. One that cannot be written costs time only."""
@@ -91,12 +106,6 @@ def as_described(item: Object) -> Object:
     parts = sorted((part for part in item.fields if not part.missing), key=lambda part: part.name)
     fields = tuple(part if part.choices == _UNDECIDED else _undecided(part) for part in parts)
     return item.model_copy(update={"missing": False, "choices": ObjectChoices(), "fields": fields})
-
-
-def digest_of(item: Object) -> str:
-    """Return a digest of what an object was described as."""
-    plain = json.dumps(item.model_dump(exclude_defaults=True), sort_keys=True)
-    return hashlib.sha256(plain.encode()).hexdigest()[:32]
 
 
 def _checksum(entries: Mapping[str, tuple[str, str]]) -> str:

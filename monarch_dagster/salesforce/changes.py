@@ -69,7 +69,7 @@ def object_changes(old_name: str, name: str, old: Object, new: Object) -> Iterat
 
 def field_changes(name: str, old: Field, new: Field) -> Iterator[Change]:
     """Give what changed of a field of object `name` between two fetches; `new` has its choices by now."""
-    if old.missing:
+    if old.missing and not new.missing:
         yield Change("returned", name, new.name)
     if old.label != new.label:
         yield Change("label", name, new.name, old.label, new.label)

@@ -6,13 +6,13 @@ Asking the org, and folding the answers into the file, belong in `fetch` and `me
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic import ValidationError
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.object_meta import API_NAME, Field, Object, Selection
+from monarch_dagster.salesforce.selection import is_selected
 
 FIELD_KEYS = frozenset(Field.model_fields) - {"missing", "choices"}
 
@@ -44,11 +44,6 @@ def select_objects(entries: Iterable[Mapping[str, Any]], selection: Selection) -
     return sorted(chosen), left_out
 
 
-def is_selected(name: str, selection: Selection) -> bool:
-    """Say whether the patterns take the object of that name."""
-    return _matches(name, selection.include) and not _matches(name, selection.exclude)
-
-
 def project(describe: Mapping[str, Any], name: str) -> Object | None:
     """Reduce a describe of object `name` to what bears on the schema; None for an object without an `Id`.
 
@@ -70,10 +65,6 @@ def project(describe: Mapping[str, Any], name: str) -> Object | None:
         )
     except ValidationError as error:
         raise _bad_describe(name, _first_reason(error)) from None
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
 def _unfit(entry: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ The decisions are pure functions, here and in `merge`; `fetch_object_meta` alone
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,12 +15,20 @@ from pathlib import Path
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.cache import DescribeCache
 from monarch_dagster.salesforce.client import DEFAULT_API_VERSION, SalesforceOrg
-from monarch_dagster.salesforce.describes import is_selected, select_objects
+from monarch_dagster.salesforce.describes import select_objects
 from monarch_dagster.salesforce.guards import Guards, check_missing, check_org, check_version, find_lost
 from monarch_dagster.salesforce.kept_types import TightChoice, tight_choices
 from monarch_dagster.salesforce.merge import MergeResult, merge_fetch
-from monarch_dagster.salesforce.object_meta import ObjectMeta, Selection, digest, read_object_meta, write_object_meta
+from monarch_dagster.salesforce.object_meta import (
+    ObjectMeta,
+    Selection,
+    digest,
+    read_object_meta,
+    render_object_meta,
+    write_object_meta,
+)
 from monarch_dagster.salesforce.reading import read_objects
+from monarch_dagster.salesforce.selection import is_selected
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +59,23 @@ class FetchResult:
     unaffected: int = 0
     """Objects that changed in what bears on no schema, such as a picklist."""
 
+    org_digest: str = ""
+    """SHA-256 in hex of all that was read and bears on the schema, whatever the file has; "" after a partial fetch."""
+
 
 def fetch_object_meta(
-    path: Path, org: SalesforceOrg, *, objects: Sequence[str] = (), guards: Guards = SAFE, home: Path | None = None
+    path: Path,
+    org: SalesforceOrg,
+    *,
+    objects: Sequence[str] = (),
+    guards: Guards = SAFE,
+    home: Path | None = None,
+    dry_run: bool = False,
 ) -> FetchResult:
     """Describe the selected objects of `org`, or just `objects`, and fold them into the file at `path`.
 
-    With `home`, Monarch's home folder, only what changed since an earlier fetch is sent again. Raises `MonarchError`,
+    With `home`, Monarch's home folder, only what changed since an earlier fetch is sent again. With `dry_run` the file
+    stays, and `written` says whether it would have changed. Raises `MonarchError`,
     leaving the file as it is, when the org, its answers or the file are not as expected, and for what `guards` do not
     allow.
     """
@@ -75,7 +94,7 @@ def fetch_object_meta(
         )
     if objects:
         left_out = {}
-    cache = DescribeCache.open(home, org_id=org_id, api_version=org.api_version, user=org.user)
+    cache = DescribeCache.open(home, selection, org_id=org_id, api_version=org.api_version, user=org.user)
     reading = read_objects(org, names, stored.objects, cache)
     fetched, unread = reading.objects, reading.unread
     left_out |= reading.left_out
@@ -95,10 +114,14 @@ def fetch_object_meta(
     tight = tuple(item for item in tight_choices(merge.meta) if item.object in fetched)
     for outgrown in tight[:SHOWN_WARNINGS]:
         log.warning("%s", outgrown)
-    written = write_object_meta(path, merge.meta)
+    written = merge.meta != stored if dry_run else write_object_meta(path, merge.meta)
     cache.save()
     counts = {"calls": org.budget.spent, "unchanged": reading.unchanged, "unaffected": reading.unaffected}
-    return FetchResult(merge, left_out, written, len(fetched), lost.namespaces(), tight, **counts)
+    shown = ObjectMeta(org_id=org_id, api_version=org.api_version, objects=fetched)
+    org_digest = "" if objects else hashlib.sha256(render_object_meta(shown)).hexdigest()
+    return FetchResult(
+        merge, left_out, written, len(fetched), lost.namespaces(), tight, org_digest=org_digest, **counts
+    )
 
 
 def fetch_from(
@@ -108,6 +131,7 @@ def fetch_from(
     objects: Sequence[str] = (),
     guards: Guards = SAFE,
     home: Path | None = None,
+    dry_run: bool = False,
 ) -> FetchResult:
     """Log in with the `SALESFORCE_*` variables that are set, and fetch into the file at `path`.
 
@@ -116,7 +140,7 @@ def fetch_from(
     """
     api_version = _api_version(variables, path, objects, guards)
     org = SalesforceOrg(variables, api_version=api_version)
-    return fetch_object_meta(path, org, objects=objects, guards=guards, home=home)
+    return fetch_object_meta(path, org, objects=objects, guards=guards, home=home, dry_run=dry_run)
 
 
 def _api_version(variables: Mapping[str, str], path: Path, objects: Sequence[str], guards: Guards) -> str:

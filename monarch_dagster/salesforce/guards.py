@@ -83,7 +83,12 @@ def check_version(where: str, stored: ObjectMeta, api_version: str, guards: Guar
 
 
 def find_lost(before: ObjectMeta, after: ObjectMeta, expected: Collection[str]) -> Lost:
-    """Compare the metadata before and after a fetch that would have shown the objects `expected`."""
+    """Compare the metadata before and after a fetch that would have shown the objects `expected`.
+
+    A field that the selection leaves out was not asked for.
+    """
+    from monarch_dagster.salesforce.selection import excluded_fields
+
     wanted = {name.lower() for name in expected}
     now = {name.lower(): item for name, item in after.objects.items()}
     known: Counter[str] = Counter()
@@ -96,8 +101,9 @@ def find_lost(before: ObjectMeta, after: ObjectMeta, expected: Collection[str]) 
         if found.missing:
             objects.append(name)
         hidden = {field.name.lower() for field in found.fields if field.missing or found.missing}
+        out = excluded_fields(name, item.fields, after.selection)
         for field in item.fields:
-            if not field.missing:
+            if not field.missing and field.name.lower() not in out:
                 known[field_namespace(name, field.name)] += 1
                 if field.name.lower() in hidden:
                     fields.append((name, field.name))

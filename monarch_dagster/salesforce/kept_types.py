@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from monarch_dagster.errors import MonarchError
 from monarch_dagster.postgres.types import TypeChange, change_of
+from monarch_dagster.salesforce.choices import read_type
 from monarch_dagster.salesforce.object_meta import Field, FieldChoices, ObjectMeta
-from monarch_dagster.salesforce.type_mapping import column_type, parse_type, type_text
+from monarch_dagster.salesforce.type_mapping import column_type, type_text
 
 _TYPE_KEYS = ("type", "length", "precision", "scale", "digits")
 _NO_CHOICES = FieldChoices()
@@ -39,11 +39,8 @@ def mapped_type(field: Field) -> str:
 
 
 def effective_type(field: Field) -> str:
-    """Return the type of the field's column; a choice that is no type is returned as it is written."""
-    try:
-        return type_text(column_type(field)[0])
-    except MonarchError:
-        return field.choices.column_type
+    """Return the type of the field's column."""
+    return type_text(column_type(field)[0])
 
 
 def org_change(old: Field, new: Field) -> TypeChange:
@@ -61,11 +58,7 @@ def kept_type(old: Field, new: Field) -> str:
     before = effective_type(old)
     if change_of(before, mapped_type(new)) in ("same", "widened"):
         return ""
-    try:
-        parse_type(before, old.name)
-    except MonarchError:
-        return ""
-    return before
+    return before if read_type(before) else ""
 
 
 def _typed_alike(old: Field, new: Field) -> bool:

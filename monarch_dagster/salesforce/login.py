@@ -53,6 +53,7 @@ _SECRETS = (
 # What an org answers whose API version has no SOAP login(), or that has it switched off, or that no longer knows it.
 _NO_SOAP = frozenset({"INVALID_OPERATION", "UNSUPPORTED_API_VERSION", "API_DISABLED_FOR_ORG", "HTTP 404", "HTTP 410"})
 _DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(\.[A-Za-z0-9-]+)*")
+_HOST = re.compile(r"(https?://)?[A-Za-z0-9.-]+\.salesforce\.com/?")
 _SHOWN_TEXT = 300
 
 
@@ -157,8 +158,10 @@ def _nearest(variables: Mapping[str, str]) -> str:
 def _check(flow: str, chosen: Mapping[str, str]) -> None:
     domain = chosen.get("SALESFORCE_DOMAIN", "login")
     if not _DOMAIN.fullmatch(domain) or domain.endswith(".salesforce.com"):
+        # Shown only where it looks like a host: a secret may have got into the wrong variable.
+        found = f"{domain!r}" if _HOST.fullmatch(domain) else "no host"
         raise MonarchError(
-            f"SALESFORCE_DOMAIN is {domain!r}, expected the login host without .salesforce.com.",
+            f"SALESFORCE_DOMAIN is {found}, expected the login host without .salesforce.com.",
             remedy="Such as example.my for https://example.my.salesforce.com, or login, or test for a sandbox.",
         )
     if flow == CLIENT and domain in ("login", "test"):

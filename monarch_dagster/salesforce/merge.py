@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from monarch_dagster.salesforce.changes import Change, field_changes, in_order, object_changes
 from monarch_dagster.salesforce.kept_types import effective_type, kept_type
 from monarch_dagster.salesforce.object_meta import Field, Object, ObjectMeta
+from monarch_dagster.salesforce.selection import excluded_fields, without_excluded
 from monarch_dagster.salesforce.type_mapping import has_column
 
 
@@ -28,9 +29,10 @@ def merge_fetch(
     """Fold a fetch into the stored metadata; what the fetch lacks is kept and marked missing.
 
     `fetched` holds the objects that were read, `expected` the names of stored objects that this fetch would have shown
-    were they there; stored objects that are in neither stay as they are. A person's choices are kept. Where the org's
-    type would not hold the values of a column, its type is written down as a choice. Upper and lower case are one, as
-    in Salesforce and in the table's name; the fetch's spelling is taken.
+    were they there; stored objects that are in neither stay as they are, and so do stored fields that the stored
+    selection leaves out; others that it leaves out are not taken. A person's choices are kept. Where the org's type
+    would not hold the values of a column, its type is written down as a choice. Upper and lower case are one, as in
+    Salesforce and in the table's name; the fetch's spelling is taken.
     """
     changes: list[Change] = []
     objects = dict(stored.objects)
@@ -39,13 +41,14 @@ def merge_fetch(
         old_name = spelled.get(name.lower(), "")
         old = objects.pop(old_name, None)
         if old is None:
-            changes.append(Change("added", name, note=f"{len(new.fields)} fields"))
-            objects[name] = new
+            objects[name] = without_excluded(name, new, stored.selection)
+            changes.append(Change("added", name, note=f"{len(objects[name].fields)} fields"))
         elif old_name == name and old == new:  # most, and nobody has decided anything about them
             objects[name] = old
         else:
             changes += object_changes(old_name, name, old, new)
-            objects[name] = _merge_object(name, old, new, changes)
+            out = excluded_fields(name, (*new.fields, *old.fields), stored.selection)
+            objects[name] = _merge_object(name, old, new, out, changes)
     seen = {name.lower() for name in fetched}
     gone = [spelled[name] for name in {name.lower() for name in expected} - seen if name in spelled]
     gone = [name for name in gone if not objects[name].missing]
@@ -61,11 +64,15 @@ def merge_fetch(
     return MergeResult(meta, in_order(changes))
 
 
-def _merge_object(name: str, old: Object, new: Object, changes: list[Change]) -> Object:
+def _merge_object(name: str, old: Object, new: Object, out: Set[str], changes: list[Change]) -> Object:
+    """Return the object as it is now; of the fields `out`, which no fetch takes, what is stored."""
     left = {item.name.lower(): item for item in old.fields}
-    pairs = [(left.pop(item.name.lower(), None), item) for item in new.fields]
+    held = [item for name, item in left.items() if name in out]
+    # What is held has not changed, but components that are shown now may want its column.
+    shown = (*(item for item in new.fields if item.name.lower() not in out), *held)
+    pairs = [(left.pop(item.name.lower(), None), item) for item in shown]
     gone = [item.name for item in left.values() if not item.missing]
-    had, has = _components(old.fields), _components((*new.fields, *left.values()))
+    had, has = _components(old.fields), _components((*shown, *left.values()))
     kept = [_merge_field(item, item.model_copy(update={"missing": True}), had, has) for item in left.values()]
     merged = [item if before is None else _merge_field(before, item, had, has) for before, item in pairs]
     for (before, _), after in zip(pairs, merged, strict=True):

@@ -14,15 +14,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic import Field as Key
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.files import replace_file
+from monarch_dagster.salesforce.choices import USABLE_TYPES, check_exclude, check_former_name, check_type
+from monarch_dagster.salesforce.strict_json import explain, read_json
 
 FILE_NAME = "object_meta.json"
 SCHEMA_FILE_NAME = "object_meta.schema.json"
-SHOWN_ERRORS = 5
 
 API_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,254}")
 ApiName = Annotated[str, StringConstraints(pattern=f"^{API_NAME.pattern}$")]
@@ -50,7 +59,7 @@ class FieldChoices(_Model):
     column_type: str = Key(
         default="",
         description="PostgreSQL type in place of the mapped one, such as numeric(18,2). A fetch writes the old type "
-        "here where the org's would not hold the values; delete it to convert the column.",
+        "here where the org's would not hold the values; delete it to convert the column. One of: " + USABLE_TYPES,
     )
     index: bool | None = Key(default=None, description="Whether the column has an index; left out: Monarch's rule.")
     foreign_key: bool = Key(default=False, description="Whether this lookup to one object has a foreign key.")
@@ -80,6 +89,14 @@ class Field(_Model):
     missing: bool = Key(default=False, description="The last fetch did not show it; its column stays.")
     choices: FieldChoices = FieldChoices()
 
+    @field_validator("choices")
+    @classmethod
+    def _choices_can_be_had(cls, choices: FieldChoices, known: ValidationInfo) -> FieldChoices:
+        name = known.data.get("name", "")
+        check_type(choices.column_type, name)
+        check_former_name(choices.renamed_from, name, of_field=True)
+        return choices
+
 
 class Object(_Model):
     """One object, keyed by its API name in the file."""
@@ -99,10 +116,21 @@ class Object(_Model):
 
 
 class Selection(_Model):
-    """Which objects a fetch takes: shell patterns on the API name, upper and lower case alike."""
+    """Which objects and fields a fetch takes: shell patterns on the API name, upper and lower case alike."""
 
-    include: tuple[str, ...] = ("*",)
-    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = Key(default=("*",), description="The objects to take.")
+    exclude: tuple[str, ...] = Key(
+        default=(),
+        description="Objects to leave out, and fields: Account.Big__c, or *.Big__c for that of every object. What is "
+        "in the file already stays as it is, until a person deletes its entry.",
+    )
+
+    @field_validator("exclude")
+    @classmethod
+    def _keys_stay(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            check_exclude(pattern)
+        return patterns
 
 
 class ObjectMeta(_Model):
@@ -121,6 +149,8 @@ class ObjectMeta(_Model):
     def _no_table_twice(self) -> ObjectMeta:
         if doubled := _doubled(self.objects):
             raise ValueError(f"objects that would share a table (upper and lower case are one): {', '.join(doubled)}")
+        for name, item in self.objects.items():
+            check_former_name(item.choices.renamed_from, name, of_field=False)
         return self
 
     @property
@@ -149,8 +179,7 @@ def parse_object_meta(content: bytes, where: str) -> ObjectMeta:
     """Read the file's bytes; `where` names them in messages. Raises `MonarchError` as `read_object_meta` does."""
     remedy = "Correct the file, or bring back its last good version with git; nothing was changed."
     try:
-        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_no_key_twice, parse_int=_whole_number)
-        return ObjectMeta.model_validate(document)
+        return ObjectMeta.model_validate(read_json(content))
     except UnicodeDecodeError as error:
         raise MonarchError(f"{where} is not UTF-8 text: {error.reason} at byte {error.start}.", remedy=remedy) from None
     except json.JSONDecodeError as error:
@@ -159,7 +188,7 @@ def parse_object_meta(content: bytes, where: str) -> ObjectMeta:
     except RecursionError:
         raise MonarchError(f"{where} is nested too deeply to be object metadata.", remedy=remedy) from None
     except ValidationError as error:
-        raise MonarchError(f"{where} is not valid:\n{_explain(error)}", remedy=remedy) from None
+        raise MonarchError(f"{where} is not valid:\n{explain(error)}", remedy=remedy) from None
     except ValueError as error:
         raise MonarchError(f"{where} is not valid: {error}.", remedy=remedy) from None
 
@@ -238,36 +267,3 @@ def _json(value: object) -> str:
 def _doubled(names: Iterable[str]) -> list[str]:
     counts = Counter(name.lower() for name in names)
     return sorted(name for name, count in counts.items() if count > 1)
-
-
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        counts = Counter(key for key, _ in pairs)
-        doubled = next(key for key, count in counts.items() if count > 1)
-        beside = ", ".join(f"{_cut(key)}: {_cut(value)}" for key, value in pairs[:4] if isinstance(value, str))
-        raise ValueError(f"the key {_cut(doubled)} stands twice" + (f" (beside {beside})" if beside else ""))
-    return result
-
-
-def _whole_number(text: str) -> int:
-    if len(text) > 20:
-        raise ValueError(f"{_cut(text)} is no number that object metadata holds")
-    return int(text)
-
-
-def _explain(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_context=False)
-    lines = []
-    for item in found[:SHOWN_ERRORS]:
-        place = " → ".join(_cut(part).strip("'") for part in item["loc"])
-        shown = f" (found {_cut(item['input'])})" if isinstance(item["input"], str | int | float) else ""
-        lines.append(f"  {place or 'the document'}: {item['msg'].removeprefix('Value error, ')}{shown}")
-    if len(found) > SHOWN_ERRORS:
-        lines.append(f"  … and {len(found) - SHOWN_ERRORS} more")
-    return "\n".join(lines)
-
-
-def _cut(value: object) -> str:
-    """Return a value of the file as a message may show it: on one line, and not too long."""
-    return ascii(value) if len(str(value)) <= 80 else f"{str(value)[:80]!a}…"

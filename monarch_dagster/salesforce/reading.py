@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monarch_dagster.salesforce.cache import DescribeCache, as_described
+from monarch_dagster.salesforce.cache import DescribeCache
 from monarch_dagster.salesforce.client import Described, SalesforceOrg
 from monarch_dagster.salesforce.describes import project
 from monarch_dagster.salesforce.object_meta import Object
@@ -48,9 +48,10 @@ def read_objects(
     since = cache.conditions(names, stored)
     for done, described in enumerate(org.describe(names, since), 1):
         _take(described, stored, cache, reading)
-        if described.name in since.keys() & stored.keys() and described.body is not None:
+        name = described.name
+        if name in since.keys() & stored.keys() & reading.objects.keys() and described.body is not None:
             # Known, and sent all the same: it changed.
-            reading.unaffected += reading.objects.get(described.name) == as_described(stored[described.name])
+            reading.unaffected += cache.digest(name, reading.objects[name]) == cache.digest(name, stored[name])
         if done % _PROGRESS_EVERY == 0 or done == len(names):
             log.info(
                 "Described %d of %d objects",

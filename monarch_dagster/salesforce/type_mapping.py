@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import Dialect, types
 from sqlalchemy.dialects import postgresql
 
-from monarch_dagster.errors import MonarchError
+from monarch_dagster.salesforce.choices import LONGEST_DECLARED, read_type
 from monarch_dagster.salesforce.object_meta import Field
 
 ID_LENGTH = 18
 LONGEST_VARCHAR = 255
-# PostgreSQL's own limits ("Character Types", "Numeric Types").
-LONGEST_DECLARED = 10_485_760
-HIGHEST_PRECISION = 1000
 INTEGER_DIGITS = 9
 COMPOUND_TYPES = frozenset({"address", "location"})
 TEXT_TYPES = frozenset(
@@ -56,10 +52,10 @@ _BY_TYPE: dict[str, Callable[[Field], Type]] = {
 def column_type(field: Field) -> tuple[Type, str]:
     """Return the PostgreSQL type of a field's column, and a warning ("" for none) where its type is unknown.
 
-    Raises `MonarchError` when a person's `choices.column_type` is not a type that Monarch writes.
+    A type that a person chose is one, since the file was read.
     """
-    if field.choices.column_type:
-        return parse_type(field.choices.column_type, field.name), ""
+    if chosen := parse_type(field.choices.column_type):
+        return chosen, ""
     mapped = _BY_TYPE.get(field.type)
     if mapped is None:
         return types.TEXT(), f"unknown Salesforce type {field.type!r}; stored as text"
@@ -94,26 +90,12 @@ _CHOSEN: dict[str, Callable[..., Type]] = {
     "jsonb": postgresql.JSONB,
     "bytea": postgresql.BYTEA,
 }
-# The least and the greatest value of each number that a type takes.
-_PARAMETERS = {"varchar": ((1, LONGEST_DECLARED),), "numeric": ((1, HIGHEST_PRECISION), (0, HIGHEST_PRECISION))}
-_TYPE_TEXT = re.compile(r"([a-z]+(?: [a-z]+)?)(?: ?\(([0-9]{1,8})(?:, ?([0-9]{1,4}))?\))?")
 
 
-def parse_type(text: str, where: str) -> Type:
-    """Read a PostgreSQL type that a person wrote, such as `numeric(18,2)`; `where` names the field in the message.
-
-    Raises `MonarchError` for any other: the text would go into SQL as it stands.
-    """
-    match = _TYPE_TEXT.fullmatch(text.strip().lower())
-    name, numbers = (match[1], [int(group) for group in match.groups()[1:] if group]) if match else ("", [])
-    limits = _PARAMETERS.get(name, ())
-    within = all(least <= number <= most for number, (least, most) in zip(numbers, limits, strict=False))
-    if name not in _CHOSEN or len(numbers) > len(limits) or not within:
-        raise MonarchError(
-            f"choices.column_type of {where} is {text[:80]!r}, which is not a type that Monarch writes.",
-            remedy=f"Use one of: {', '.join(sorted(_CHOSEN))}; varchar(n) and numeric(precision,scale) take numbers.",
-        )
-    return _CHOSEN[name](*numbers)
+def parse_type(text: str) -> Type | None:
+    """Return the PostgreSQL type that a person wrote, such as `numeric(18,2)`; None for what is none of `choices`."""
+    found = read_type(text)
+    return _CHOSEN[found[0]](*found[1]) if found else None
 
 
 _WRITTEN = {

@@ -33,13 +33,23 @@ class Sources:
         """The path of `object_meta.json`."""
         return self.schema_dir / FILE_NAME
 
-    def digest(self) -> str:
-        """Return the SHA-256 of all that the desired schema is made from, in hex, without importing anything.
+    def digests(self) -> SourceDigests:
+        """Return digests of all that the desired schema is made from, without importing anything.
 
         Raises `MonarchError` when a source cannot be read.
         """
-        parts = (source_digest(self.core_models, self.root), digest(self.object_meta_path), self.provider_schema)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        core_models, object_meta = source_digest(self.core_models, self.root), digest(self.object_meta_path)
+        parts = (core_models, object_meta, self.provider_schema)
+        return SourceDigests(core_models, object_meta, hashlib.sha256("\n".join(parts).encode()).hexdigest())
+
+
+@dataclass(frozen=True)
+class SourceDigests:
+    """SHA-256 in hex of the core models' files and of `object_meta.json` ("" for none), and of all sources together."""
+
+    core_models: str
+    object_meta: str
+    all: str
 
 
 @dataclass(frozen=True)

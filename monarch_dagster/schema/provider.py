@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, Table
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.object_meta import FILE_NAME, Field, Object, ObjectMeta, render_field
@@ -115,11 +115,14 @@ def _columns(entry: Entry, item: Object, warnings: list[str]) -> tuple[dict[str,
             warnings.append(f"{name}.{described.name}: {warning}")
         if shortened:
             warnings.append(f"{name}.{described.name}: the column name is shortened to {column_name}")
+        is_key = column_name == sql_name(ID_FIELD)
         fields[column_name] = described
         columns[column_name] = Column(
             column_name,
             kind,
-            nullable=described.name != ID_FIELD,
+            nullable=not is_key,
+            # Its values come from the org; SQLAlchemy would make a key of numbers a serial.
+            autoincrement=False if is_key and not isinstance(kind, String) else "auto",
             comment=f"Salesforce API name: {described.name}" if shortened else None,
             info=_info(Entry(entry.file, name, described.choices, described)),
         )
@@ -132,7 +135,8 @@ def _columns(entry: Entry, item: Object, warnings: list[str]) -> tuple[dict[str,
         raise MonarchError(
             f"The object {name} in {entry.file} has {len(columns):,} fields with columns of their own; PostgreSQL "
             f"allows {MOST_COLUMNS:,} a table.",
-            remedy=f'Leave it out ("selection" → "exclude": "{name}", and remove its entry), or remove fields of it.',
+            remedy=f'Leave fields of it out ("selection" → "exclude": "{name}.Field__c", and remove their entries), or '
+            f'the whole of it ("{name}").',
         )
     return fields, list(columns.values())
 

@@ -1,19 +1,21 @@
 """The registry: which rows of `utilities` say what a provider's tables and columns mean. Pure.
 
 From `object_meta.json` and from what a target really has: a table or column that is pending yet is not told of, since
-whoever reads the registry would query it. Reading and writing the rows belongs in `migrations.registering`.
+whoever reads the registry would query it. What that changes of the rows that are there belongs in `registry_changes`,
+reading and writing them in `migrations.registry_rows`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar
 
 from monarch_dagster.salesforce.namespaces import namespace_of
 from monarch_dagster.salesforce.object_meta import Object, ObjectMeta
+from monarch_dagster.salesforce.renamed import declared
 from monarch_dagster.salesforce.type_mapping import has_column
 from monarch_dagster.schema.naming import sql_name
 
@@ -127,20 +129,29 @@ def project(meta: ObjectMeta, schema: str, tables: Mapping[str, Columns]) -> tup
         tables: the tables that the target has there, and their columns.
 
     A field that has no column by its nature, an address whose parts have them, has a row as soon as its object has one.
-    The fields of a missing object are missing too: no fetch sees them.
+    The fields of a missing object are missing too: no fetch sees them. A renamed object has those of its former entry.
     """
     objects: list[ObjectRow] = []
     fields: list[FieldRow] = []
     # Id, Name and the like are in every object.
     named = lru_cache(maxsize=None)(_name)
+    going_on = declared(meta).objects if any(item.choices.renamed_from for item in meta.objects.values()) else {}
     for name, item in sorted(meta.objects.items()):
         table, namespace, custom = _name(name)
         if (columns := tables.get(table)) is None:
             continue
         label = _storable(item.label) or name
         objects.append(ObjectRow(name, schema, table, label, namespace, item.custom or custom, item.missing))
-        fields += _fields(name, item, columns, named)
+        fields += _fields(name, _whole(item, going_on.get(name)), columns, named)
     return objects, fields
+
+
+def _whole(item: Object, going_on: Object | None) -> Object:
+    """Return an entry with the fields that only the one of the object's former name has."""
+    if going_on is None or not item.choices.renamed_from:
+        return item
+    own = {field.name for field in item.fields}
+    return item.model_copy(update={"fields": (*item.fields, *(f for f in going_on.fields if f.name not in own))})
 
 
 def _fields(name: str, item: Object, columns: Columns, named: Callable[[str], _Name]) -> Iterator[FieldRow]:
@@ -170,13 +181,6 @@ def _fields(name: str, item: Object, columns: Columns, named: Callable[[str], _N
             namespace,
             missing or item.missing,
         )
-
-
-def compare(wanted: Iterable[Row], stored: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """Return the rows that are to be written, since they are new or another, and the stored ones that are to go."""
-    left: dict[Hashable, Row] = {row.key: row for row in stored}
-    changed = [row for row in wanted if left.pop(row.key, None) != row]
-    return changed, list(left.values())
 
 
 def _storable(text: str) -> str:

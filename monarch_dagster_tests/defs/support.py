@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster._core.loader import LoadingContext
 
 from monarch_dagster.definitions import defs
 from monarch_dagster.defs.metadata import plain
@@ -28,7 +30,7 @@ def materialize(
         instance=instance,
         raise_on_error=False,
         run_id=run_id,
-        asset_selection=[dg.AssetKey(name) for name in assets] or None,
+        asset_selection=[dg.AssetKey(name) for name in assets or ("object_meta", "revision_files", "schema_state")],
         run_config={"ops": {name: {"config": value} for name, value in (config or {}).items()}},
     )
 
@@ -58,8 +60,40 @@ def description(result: dg.ExecuteInProcessResult) -> str:
     return str(data.description)
 
 
-def tick(instance: dg.DagsterInstance, cursor: str | None) -> SensorExecutionData:
-    """Evaluate the sensor `schema_files` once, as the daemon does."""
-    sensor = defs.resolve_sensor_def("schema_files")
+def tick(instance: dg.DagsterInstance, cursor: str | None, sensor: str = "schema_files") -> SensorExecutionData:
+    """Evaluate a sensor once, and report the events that it gives, as the daemon does."""
+    definition = defs.resolve_sensor_def(sensor)
     with dg.build_sensor_context(instance=instance, cursor=cursor, resources=dict(defs.resources or {})) as context:
-        return sensor.evaluate_tick(context)
+        found = definition.evaluate_tick(context)
+    for event in found.asset_events:
+        instance.report_runless_asset_event(event)
+    return found
+
+
+def run_asked_for(
+    instance: dg.DagsterInstance, found: SensorExecutionData, sensor: str = "schema_files"
+) -> dg.ExecuteInProcessResult:
+    """Run what a tick of a sensor asked for to its end, as it may; it must be one run."""
+    (request,) = found.run_requests or []
+    return run(instance, defs.resolve_sensor_def(sensor).job_name, dict(request.run_config), **request.tags)
+
+
+def stale(instance: dg.DagsterInstance) -> dict[str, list[str]]:
+    """Return the assets that the UI shows as stale, with its reasons."""
+    graph = defs.resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(instance, graph, _Loading(instance))
+    found = {key: resolver.get_stale_causes(key) for key in graph.materializable_asset_keys}
+    return {key.to_user_string(): [cause.reason for cause in causes] for key, causes in found.items() if causes}
+
+
+class _Loading(LoadingContext):
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance, self._loaders = instance, dict[Any, Any]()
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        return self._instance
+
+    @property
+    def loaders(self) -> dict[Any, Any]:
+        return self._loaders

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import subprocess
 import sys
@@ -80,13 +79,21 @@ print((time.process_time() - start) / (middle - start))
     assert statistics.median(float(python(script, project)) for _ in range(3)) < 1.5
 
 
-def test_it_holds_the_assets_jobs_checks_and_the_sensor_of_the_design() -> None:
+def test_it_holds_the_assets_jobs_checks_and_sensors_of_the_design() -> None:
     graph = defs.resolve_asset_graph()
-    chain = ["object_meta", "revision_files", "schema_state"]
-    assert sorted(key.to_user_string() for key in graph.materializable_asset_keys) == chain
-    for upstream, downstream in itertools.pairwise(chain):
-        assert graph.get(dg.AssetKey(downstream)).parent_keys == {dg.AssetKey(upstream)}
-    for name in chain:
+    parents = {
+        "object_meta": {"salesforce_org"},
+        "revision_files": {"object_meta", "core_models"},
+        "schema_state": {"revision_files", "live_schema"},
+    }
+    assert {key.to_user_string() for key in graph.materializable_asset_keys} == parents.keys()
+    sources = {"salesforce_org", "core_models", "live_schema"}
+    assert {key.to_user_string() for key in graph.observable_asset_keys} == sources
+    for name, expected in parents.items():
+        found = {key.to_user_string() for key in graph.get(dg.AssetKey(name)).parent_keys}
+        assert found == expected
+        assert graph.get(dg.AssetKey(name)).code_version
+    for name in sources | parents.keys():
         node = graph.get(dg.AssetKey(name))
         assert node.group_name == "provider_schema"
         assert node.description

@@ -149,6 +149,7 @@ def test_materialising_all_three_stops_before_a_revision_of_the_same_run(
     here: Project, org: RunningOrg, instance: dg.DagsterInstance
 ) -> None:
     first = str(here.generate().head)
+    here.apply()
     result = materialize(instance)
     assert result.success
     (written,) = reported(result)["revision_files"]["revisions"]

@@ -32,12 +32,22 @@ def test_what_the_assets_and_checks_report_comes_back_as_plain_values(here: Proj
 
 
 def test_a_failed_step_is_an_error_with_its_message_and_a_failed_run(here: Project) -> None:
-    with pytest.raises(MonarchError, match="no revision was named"):
+    with pytest.raises(MonarchError, match="no revision was named") as caught:
         run_job(Settings.load(), "revert_migrations", {})
+    assert "What to do" not in caught.value.message
+    assert caught.value.remedy.startswith("Name one")
     with open_instance(Settings.load()) as instance:
         (run,) = instance.get_runs(dg.RunsFilter(job_name="revert_migrations"), limit=1)
         assert run.status is dg.DagsterRunStatus.FAILURE
         assert run.tags["monarch/command"] == "revert_migrations"
+
+
+def test_a_home_that_cannot_be_made_is_named(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here.root / "file").write_text("")
+    monkeypatch.setenv("MONARCH_HOME", str(here.root / "file" / "home"))
+    with pytest.raises(MonarchError, match=r"no place for its files: .*/file/home.*: Not a directory") as caught:
+        run_job(Settings.load(), "run_migrations", {})
+    assert "MONARCH_HOME" in caught.value.remedy
 
 
 def test_an_unexpected_error_points_to_the_ui(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,25 @@ def missing(project: Project) -> dict[str, Any]:
     return dict(tuple(row) for row in rows)
 
 
+def age(project: Project) -> None:
+    """Have each row say that it was first seen on a day of its own, long ago."""
+    for table in REGISTRY:
+        project.execute(
+            f"UPDATE utilities.{table} r SET first_seen_at = '2020-01-01'::date + n * interval '1 day 0.123456 s' "
+            f"FROM (SELECT ctid AS place, row_number() OVER (ORDER BY api_name) AS n "
+            f"FROM utilities.{table}) AS numbered WHERE r.ctid = place"
+        )
+
+
+def seen(project: Project) -> dict[str, Any]:
+    """Return when each entry was first seen."""
+    rows = project.execute(
+        "SELECT api_name, first_seen_at FROM utilities.object_registry "
+        "UNION ALL SELECT object_name || '.' || api_name, first_seen_at FROM utilities.field_registry ORDER BY 1"
+    )
+    return dict(tuple(row) for row in rows)
+
+
 def versions(project: Project) -> dict[str, tuple[str, str]]:
     """Return which version of its row each entry has, and the transaction that wrote it."""
     return {

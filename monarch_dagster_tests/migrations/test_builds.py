@@ -8,7 +8,7 @@ from sqlalchemy import exc
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.postgres.engines import connect
-from monarch_dagster_tests.support import SMALL_MODELS, Project
+from monarch_dagster_tests.support import SMALL_MODELS, Project, account
 
 UNIQUE = '    code: Mapped[str | None] = mapped_column(Text, info={"renamed_from": "body"}, index=True, unique=True)\n'
 VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('landing.ix_note_code')"
@@ -70,6 +70,26 @@ def test_readers_go_on_while_a_leftover_waits_to_be_dropped_behind_a_writer(pend
         writer.rollback()
         applying.join()
     assert pending.execute(VALID) == [(True,)]
+
+
+def test_the_plain_index_of_an_external_id_stays_until_the_unique_one_is_built(project: Project) -> None:
+    external = {"type": "string", "length": 40, "externalId": True}
+    indexes = "SELECT indexname FROM pg_indexes WHERE tablename = 'account' AND indexname <> 'pk_account'"
+    plain, unique = [("ix_account_code__c",)], [("uq_account_code__c",)]
+    project.write_meta(account(Code__c=external))
+    project.generate()
+    project.apply()
+    project.execute("INSERT INTO salesforce.account VALUES ('1', 'a'), ('2', 'A')")
+    project.write_meta(account(Code__c=external | {"unique": True}))
+    project.generate()
+    with pytest.raises(MonarchError, match="could not create unique index"):
+        project.apply()
+    assert project.execute(indexes) == plain
+    project.execute("UPDATE salesforce.account SET code__c = 'b' WHERE id = '2'")
+    project.apply()
+    assert project.execute(indexes) == unique
+    project.revert(str(project.chain().revisions[0].revision))
+    assert project.execute(indexes) == plain
 
 
 @pytest.mark.soak

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.checks import TARGET_CHECKS
 from monarch_dagster.migrations.preview import preview_conversions
+from monarch_dagster.migrations.situation import Situation
 from monarch_dagster.postgres.quoting import literal
 from monarch_dagster_tests.migrations.support import sql, write_chain, write_revision
 from monarch_dagster_tests.support import SMALL_MODELS, Project, account, squeeze
@@ -281,6 +283,11 @@ def test_status_and_dry_run_tell_beforehand_what_a_conversion_would_do(project: 
     assert line in squeeze(done.stderr)
     assert "secret" not in done.stdout + done.stderr
     assert project.execute("SELECT count(*) FROM pg_proc WHERE proname ~ 'monarch'") == [(0,)]
+    check = TARGET_CHECKS["revisions_keep_data"]
+    assert check(Situation(project.prover, project.target, (head,))).stored == line
+    project.execute("UPDATE salesforce.account SET size__c = '6' WHERE id = '2'")
+    assert "1 of 2 values would be cut" in check(Situation(project.prover, project.target)).stored
+    assert check(Situation(project.prover, project.target, (head,))).passed
     # One that a person has edited may convert in another way.
     path = project.chain().revisions[-1].path
     path.write_text(path.read_text().replace("size__c::integer", "left(size__c, 1)::integer"))

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.migrations.checks import tables_within_limits
-from monarch_dagster.migrations.limits import check_columns, near_limits
+from monarch_dagster.migrations.checks import Outcome, tables_within_limits
+from monarch_dagster.migrations.hazards import LIMIT
+from monarch_dagster.migrations.limits import check_columns, crowded_tables, wide_rows
 from monarch_dagster.migrations.situation import Situation
 from monarch_dagster.schema.facts import Facts
 from monarch_dagster_tests.migrations.support import sql, write_revision
-from monarch_dagster_tests.support import Project, account
+from monarch_dagster_tests.support import Project, account, squeeze
 
 FLAG = {"type": "boolean"}
 # Adds columns and drops them again.
@@ -102,19 +103,36 @@ def test_columns_are_counted_where_they_are_added_or_made_anew() -> None:
         check_columns(table(1, computed), table(1, computed.replace("1)", "2)")), {"s.t": 1600})
 
 
-def test_a_table_whose_rows_may_not_fit_is_a_hazard_and_a_finding(project: Project) -> None:
-    project.write_meta(account(**{f"T{number}__c": {"type": "string", "length": 80} for number in range(340)}))
+def test_rows_that_may_not_fit_are_a_finding_until_their_revision_is_applied_and_told_ever_after(
+    project: Project,
+) -> None:
+    wide = {f"T{number}__c": {"type": "string", "length": 80} for number in range(340)}
+    project.write_meta(account(**wide))
     (proposed,) = project.generate().revisions
     told = "a row with all of its 341 columns filled takes up to"
     assert [item.object for item in proposed.hazards if told in item.detail] == ["salesforce.account"]
-    found = tables_within_limits(Situation(project.prover, None))
+
+    def check(*, target: bool = True) -> Outcome:
+        found = tables_within_limits(Situation(project.prover, project.target if target else None))
+        assert f"salesforce.account: {told}" in found.stored
+        return found
+
+    found = check()
     assert (found.passed, found.severity) == (False, "WARN")
-    assert f"salesforce.account: {told}" in found.stored
     assert "choices.column_type" in found.remedy
+    assert check(target=False).passed
+    assert told in squeeze(project.monarch("check", "--files").stdout)
+    project.apply()
+    assert check().passed
+    # What makes nothing wider is not about them.
+    project.write_meta({**account(**wide), "Lead": account()["Account"]})
+    (narrow,) = project.generate().revisions
+    assert [item for item in narrow.hazards if item.kind == LIMIT] == []
+    assert check().passed
 
 
 def test_a_table_far_from_limits_is_no_finding() -> None:
-    assert near_limits(table(300, "text"), {"s.t": 1399}) == []
-    assert near_limits(table(300, "text"), {"s.t": 1400}) == [
-        "s.t: 1,400 of 1,600 columns are used, dropped ones counted"
-    ]
+    assert wide_rows(table(300, "text"), {"s.t": 1399}) == {}
+    assert list(wide_rows(table(400, "text"), {})) == ["s.t"]
+    assert crowded_tables({"s.t": 1399}) == []
+    assert crowded_tables({"s.t": 1400}) == ["s.t: 1,400 of 1,600 columns are used, dropped ones counted"]

@@ -24,7 +24,8 @@ from monarch_dagster_tests.migrations.cloning import (
     rebased,
     status,
 )
-from monarch_dagster_tests.migrations.support import PYPROJECT, Alembic
+from monarch_dagster_tests.migrations.registries import OBJECTS, build, labels
+from monarch_dagster_tests.migrations.support import PYPROJECT, Alembic, sql, write_revision
 from monarch_dagster_tests.postgres.debian import database_on
 from monarch_dagster_tests.support import Project
 
@@ -171,6 +172,23 @@ def test_what_would_not_come_to_the_same_says_what_to_revert_first(clones: tuple
     pull(theirs, ours)
     theirs.apply()
     assert_alike(ours, theirs)
+
+
+def test_what_it_applied_of_what_is_missing_before_it_failed_is_registered(clones: tuple[Project, Project]) -> None:
+    ours, theirs = clones
+    change(ours, models(OURS), "mine")
+    first = change(theirs, models(THEIRS), "theirs")
+    theirs.execute("DELETE FROM landing.note")
+    fails_here = sql("SELECT 1 / (count(*) - 1) FROM landing.note WHERE body = 'kept'")
+    write_revision(theirs.versions, "f2", first, up=fails_here)
+    theirs.apply()
+    merge(ours, theirs, models(OURS, THEIRS))
+    rebased(ours, "f2")
+    build(ours, OBJECTS)
+    with pytest.raises(MonarchError, match=r"division by zero[\s\S]*1 revision before it applied"):
+        ours.apply()
+    assert read_target(ours.target).version == first
+    assert labels(ours).keys() == {"Account", "Account.Id", "Account.Name", "Account.npsp__Level__c"}
 
 
 def test_plain_alembic_refuses_such_a_target_and_says_who_moves_it(clones: tuple[Project, Project]) -> None:

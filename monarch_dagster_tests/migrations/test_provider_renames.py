@@ -180,6 +180,42 @@ def test_what_does_not_look_like_a_rename_is_not_suggested(project: Project, fie
     assert project.generate().warnings == ()
 
 
+def test_a_rename_that_is_said_with_a_narrower_type_converts_at_once_and_is_judged_on_the_rows(
+    project: Project,
+) -> None:
+    start(project, Foo__c=entry(field("Bar__c")))
+    project.execute("INSERT INTO salesforce.foo__c VALUES ('1', 'twenty-five characters !!'), ('2', 'short')")
+    narrow = field("Baz__c", was="Bar__c", length=20)
+    project.write_meta({"Foo__c": entry(field("Bar__c", missing=True), narrow)})
+    proposal = project.generate()
+    conversions = [item for item in proposal.revisions[0].hazards if item.kind == "conversion"]
+    assert [str(item) for item in conversions] == [
+        "conversion salesforce.foo__c.baz__c: narrowed from character varying(40) to character varying(20); values "
+        "that do not fit stop it"
+    ]
+    with pytest.raises(MonarchError, match="1 of 2 values"):
+        project.apply()
+    assert columns(project, "foo__c") == {"id", "bar__c"}
+    # The old type, written as a choice beside it, is what keeps it.
+    for item in proposal.revisions:
+        item.path.unlink()
+    kept = {"choices": {"renamed_from": "Bar__c", "column_type": "varchar(40)"}}
+    project.write_meta({"Foo__c": entry(field("Bar__c", missing=True), narrow | kept)})
+    (only_named,) = project.generate().revisions
+    assert [item for item in only_named.hazards if item.kind == "conversion"] == []
+    project.apply()
+    assert project.execute("SELECT max(length(baz__c)) FROM salesforce.foo__c") == [(25,)]
+
+
+def test_the_fields_of_an_object_that_is_renamed_convert_at_once_too(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")))
+    old = entry(field("Bar__c"), missing=True)
+    project.write_meta({"Foo__c": old, "Foo2__c": entry({"name": "Bar__c", "type": "int"}, was="Foo__c")})
+    (proposed,) = project.generate().revisions
+    told = [item.detail for item in proposed.hazards if item.kind == "conversion"]
+    assert told == ["retyped from character varying(40) to integer; values that do not fit stop it"]
+
+
 def test_an_entry_that_a_person_deleted_is_suggested_in_the_words_of_the_file(project: Project) -> None:
     chain(project, Foo__c=entry(field("Bar__c")))
     project.write_meta({"Foo__c": entry(field("Baz__c"))})
@@ -271,3 +307,51 @@ def test_a_name_that_comes_back_as_another_field_is_a_new_column_and_is_never_dr
     assert "but the chain has both" in error.message
     project.write_meta({"Foo__c": entry(field("Bar__c", missing=True), field("Baz__c"))})
     assert project.generate().revisions == ()
+
+
+def test_what_is_missing_and_is_added_again_without_its_rename_is_warned_of(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")), Old__c=entry(field("X__c")))
+    gone, moved = field("Bar__c", missing=True), entry(field("X__c"), missing=True)
+    said = {"Foo__c": entry(gone, field("Baz__c", was="Bar__c")), "Old__c": moved}
+    chain(project, **said, New__c=entry(field("X__c"), was="Old__c"))
+    unsaid = {"Foo__c": entry(gone, field("Baz__c")), "Old__c": moved}
+    project.write_meta({**unsaid, "New__c": entry(field("X__c"))})
+    proposal = project.generate(dry_run=True)
+    added = [part for part in statements(proposal) if "ADD COLUMN" in part or "CREATE TABLE" in part]
+    assert [re.findall(r"salesforce\.\S+(?: ADD COLUMN \S+)?", part) for part in added] == [
+        ["salesforce.foo__c ADD COLUMN bar__c"],
+        ["salesforce.old__c"],
+    ]
+    told = [squeeze(line) for line in proposal.warnings]
+    file = project.sources.object_meta_path
+    assert told == [
+        f"{name} is missing in the org, and the revisions have no {kind} for it: this one adds it, empty. If it was "
+        f"renamed, delete the revision and put choices.renamed_from back at its heir in {file}; if it is gone, delete "
+        "its entry there."
+        for name, kind in (("Foo__c.Bar__c", "column"), ("Old__c", "table"))
+    ]
+    project.write_meta({**said, "New__c": entry(field("X__c"), was="Old__c")})
+    assert project.generate().revisions == ()
+
+
+def test_of_many_that_are_missing_and_added_again_the_first_are_named(project: Project) -> None:
+    chain(project, Foo__c=entry(field("Bar__c")))
+    project.write_meta({"Foo__c": entry(*(field(f"F{number:02}__c", missing=True) for number in range(40)))})
+    told = project.generate(dry_run=True).warnings
+    assert len(told) == 31
+    assert told[0].startswith("Foo__c.F00__c is missing in the org")
+    assert told[-1] == "… and 10 more that are missing in the org and are added, empty"
+
+
+def test_what_went_missing_before_its_table_was_generated_is_not_warned_of(project: Project) -> None:
+    gone = {"Gone__c": entry(field("X__c"), missing=True)}
+    project.write_meta({"Foo__c": entry(field("Bar__c", missing=True)), **gone})
+    assert project.generate().warnings == ()
+    come = {"Come__c": entry(field("Baz__c", missing=True))}
+    project.write_meta({"Foo__c": entry(field("Bar__c", missing=True)), **gone, **come})
+    assert project.generate().warnings == ()
+    # What has no column of its own is not added.
+    site = {"name": "Site__c", "type": "address", "missing": True}
+    street = field("Street__c", length=9, compoundFieldName="Site__c")
+    project.write_meta({"Foo__c": entry(field("Bar__c", missing=True), site, street), **gone, **come})
+    assert project.generate().warnings == ()

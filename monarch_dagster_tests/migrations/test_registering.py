@@ -142,17 +142,17 @@ def test_the_fields_of_a_missing_object_are_missing_until_it_returns(registered:
     assert missing(registered) == {}
 
 
-def test_what_a_person_deletes_from_the_file_goes_and_other_providers_rows_stay(registered: Project) -> None:
+def test_an_empty_file_takes_nothing_that_is_there_and_other_providers_rows_stay(registered: Project) -> None:
     registered.execute(
         "INSERT INTO utilities.object_registry (provider, api_name, schema_name, table_name, label) "
         "VALUES ('hubspot', 'Account', 'hubspot', 'account', 'Ours')"
     )
-    objects = edited()
-    del objects["Account"]["fields"][2]
-    registered.write_meta(objects)
-    assert keep(registered).told == "1 object, 2 fields (1 removed)"
+    before = versions(registered)
     registered.write_meta({})
-    assert keep(registered).told == "0 objects, 0 fields (3 removed)"
+    assert keep(registered).told == "1 object, 3 fields (nothing changed)"
+    assert versions(registered) == before
+    registered.execute("DROP TABLE salesforce.account")
+    assert keep(registered).told == "0 objects, 0 fields (4 removed)"
     assert labels(registered) == {"Account": "Ours"}
 
 
@@ -183,7 +183,9 @@ def test_hostile_metadata_is_stored_as_it_reads(registered: Project) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whatever_was_edited_the_rows_are_those_of_the_file(project: Project, seed: int) -> None:
+def test_whatever_was_edited_the_rows_are_those_of_the_file_and_what_it_forgot_stays(
+    project: Project, seed: int
+) -> None:
     choose = random.Random(seed)
     pool = {
         f"{prefix}Thing_{number}__c": {
@@ -200,6 +202,7 @@ def test_whatever_was_edited_the_rows_are_those_of_the_file(project: Project, se
             "AND attnum > 0 GROUP BY 1"
         )
     }
+    expected: dict[tuple[str, str], tuple[str, bool]] = {}
     for _ in range(6):
         objects = copy.deepcopy({name: pool[name] for name in choose.sample(sorted(pool), choose.randrange(6))})
         for item in objects.values():
@@ -215,7 +218,8 @@ def test_whatever_was_edited_the_rows_are_those_of_the_file(project: Project, se
         stored = project.execute(
             "SELECT object_name, api_name, label, missing_since IS NOT NULL FROM utilities.field_registry ORDER BY 1, 2"
         )
-        assert stored == sorted((item.object_name, item.api_name, item.label, item.missing) for item in wanted)
+        expected |= {item.key: (item.label, item.missing) for item in wanted}
+        assert stored == sorted((*key, *values) for key, values in expected.items())
 
 
 def test_where_nothing_differs_a_run_that_holds_the_lock_is_not_waited_for(registered: Project) -> None:

@@ -11,7 +11,8 @@ from monarch_dagster.defs.metadata import describe_apply
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.adopt import adopt
 from monarch_dagster.migrations.drift import Drift, find_drift
-from monarch_dagster_tests.migrations.registries import LEVEL, OBJECTS, labels, statements, versions
+from monarch_dagster.migrations.status import read_status
+from monarch_dagster_tests.migrations.registries import LEVEL, OBJECTS, age, labels, seen, statements, versions
 from monarch_dagster_tests.migrations.support import Alembic, write_chain, write_revision
 from monarch_dagster_tests.support import Project, account
 
@@ -151,3 +152,113 @@ def test_plain_alembic_keeps_it_too(chained: Project, alembic: Alembic) -> None:
     chained.sources.object_meta_path.write_text("{")
     assert "The registry of objects and fields was not kept" in alembic.run("downgrade", "r2")
     assert chained.execute("SELECT version_num FROM alembic.alembic_version") == [("r2",)]
+
+
+FAILS = "op.execute('SELECT 1 / 0')"
+
+
+def test_what_was_applied_in_front_of_a_revision_that_fails_is_registered(
+    chained: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_revision(chained.versions, "r4", "r3", up=FAILS)
+    with pytest.raises(MonarchError, match=r"division by zero[\s\S]*3 revisions before it applied") as raised:
+        chained.apply()
+    assert labels(chained).keys() == {"Account", "Account.Id", "Account.Name", "Account.npsp__Level__c"}
+    # What cannot be registered is told beside the error, not in its place.
+    chained.revert("r2")
+    chained.sources.object_meta_path.write_text("{")
+    with pytest.raises(MonarchError, match="1 revision before it applied") as again:
+        chained.apply()
+    assert again.value.message.splitlines()[:-1] == raised.value.message.splitlines()[:-1]
+    assert sum("The registry of objects and fields was not kept" in text for text in caplog.messages) == 1
+
+
+def test_what_was_applied_in_front_of_one_that_is_refused_is_registered(chained: Project) -> None:
+    lossy = "op.execute('ALTER TABLE salesforce.account DROP name')"
+    chained.apply(to="r2")
+    chained.execute("INSERT INTO salesforce.account (id, name) VALUES ('1', 'x')")
+    write_revision(chained.versions, "r4", "r3", up=lossy)
+    with pytest.raises(MonarchError, match="would lose stored values"):
+        chained.apply()
+    assert labels(chained)["Account.npsp__Level__c"] == LEVEL["label"]
+
+
+def test_what_is_left_of_a_revert_that_stops_midway_is_registered(chained: Project) -> None:
+    chained.apply()
+    chained.execute("INSERT INTO salesforce.account (id, name) VALUES ('1', 'x')")
+    with pytest.raises(MonarchError, match=r"would lose stored values[\s\S]*1 revision before it reverted"):
+        chained.revert("base")
+    assert labels(chained).keys() == {"Account", "Account.Id", "Account.Name"}
+
+
+def test_a_run_that_applied_nothing_registers_nothing(chained: Project) -> None:
+    chained.apply()
+    relabel(chained, "Firm")
+    write_revision(chained.versions, "r4", "r3", up=FAILS)
+    with pytest.raises(MonarchError, match="division by zero"):
+        chained.apply()
+    assert labels(chained)["Account"] == "Account"
+
+
+def test_after_an_error_that_took_the_server_away_nothing_is_tried(
+    chained: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_revision(chained.versions, "r4", "r3", up="op.execute('SELECT pg_terminate_backend(pg_backend_pid())')")
+    with pytest.raises(MonarchError, match=r"lost|terminat"):
+        chained.apply()
+    assert not [text for text in caplog.messages if "registry" in text.lower()]
+    assert labels(chained) == {}
+
+
+def test_what_runs_outside_a_transaction_and_fails_leaves_a_registry_that_is_right(chained: Project) -> None:
+    chained.apply(to="r2")
+    chained.execute("INSERT INTO salesforce.account (id, name) VALUES ('1', 'x'), ('2', 'x')")
+    build = (
+        "with op.get_context().autocommit_block():\n"
+        "    op.execute('CREATE UNIQUE INDEX CONCURRENTLY ix ON salesforce.account (name)')"
+    )
+    write_revision(chained.versions, "r4", "r3", up=build)
+    with pytest.raises(MonarchError, match="1 revision before it applied"):
+        chained.apply()
+    assert labels(chained)["Account.npsp__Level__c"] == LEVEL["label"]
+
+
+def test_plain_alembic_registers_what_it_applied_before_it_failed(chained: Project, alembic: Alembic) -> None:
+    chained.apply(to="r2")
+    write_revision(chained.versions, "r4", "r3", up=FAILS)
+    told = alembic.run("-x", "allow_unproved=r3:r4", "upgrade", "head", code=255)
+    assert "division by zero" in told
+    assert labels(chained)["Account.npsp__Level__c"] == LEVEL["label"]
+
+
+def test_status_says_that_the_registry_is_stale_until_a_run_registers_again(chained: Project) -> None:
+    def told() -> str:
+        return str(read_status(chained.sources, lambda: chained.shadows, chained.target).to_json()["registry"])
+
+    assert told() == ""
+    chained.apply(to="r2")
+    assert told() == ""
+    relabel(chained, "Firm")
+    assert "differs from object_meta.json by 1 row: `monarch run-migrations` registers again" in told()
+    chained.apply()
+    assert told() == ""
+    chained.sources.object_meta_path.write_text("{")
+    assert "object_meta.json is not there or not valid" in told()
+
+
+def test_what_a_refused_drop_left_is_still_told_of(chained: Project) -> None:
+    chained.apply()
+    age(chained)
+    before = seen(chained)
+    chained.execute("INSERT INTO salesforce.account (id, name) VALUES ('1', 'x')")
+    write_revision(chained.versions, "r4", "r3", up="op.execute('ALTER TABLE salesforce.account RENAME TO firm')")
+    write_revision(chained.versions, "r5", "r4", up="op.execute('ALTER TABLE salesforce.firm DROP name')")
+    objects: dict[str, Any] = copy.deepcopy(OBJECTS)
+    objects["Firm"] = {**objects.pop("Account"), "choices": {"renamed_from": "Account"}}
+    del objects["Firm"]["fields"][1]
+    chained.write_meta(objects)
+    with pytest.raises(MonarchError, match="would lose stored values"):
+        chained.apply()
+    assert seen(chained) == {name.replace("Account", "Firm"): date for name, date in before.items()}
+    chained.apply(allow_data_loss=["r5"])
+    assert seen(chained).keys() == {"Firm", "Firm.Id", "Firm.npsp__Level__c"}

@@ -14,7 +14,7 @@ from monarch_dagster.salesforce import reading
 from monarch_dagster.salesforce.cache import FOLDER, KEPT_FILES, DescribeCache
 from monarch_dagster.salesforce.describes import project
 from monarch_dagster.salesforce.fetch import FetchResult, fetch_from
-from monarch_dagster.salesforce.object_meta import Object
+from monarch_dagster.salesforce.object_meta import Object, Selection
 from monarch_dagster.salesforce.sample_org.running import running
 from monarch_dagster_tests.salesforce.support import (
     ScriptedOrg,
@@ -264,12 +264,14 @@ def test_another_user_version_or_org_knows_nothing(org: ScriptedOrg, path: Path,
 
 def test_files_of_old_sessions_are_not_kept_for_ever(org: ScriptedOrg, path: Path, home: Path) -> None:
     for number in range(KEPT_FILES + 3):
-        cache = DescribeCache.open(home, org_id=org.org_id, api_version="64.0", user=str(number))
+        cache = DescribeCache.open(home, Selection(), org_id=org.org_id, api_version="64.0", user=str(number))
         cache.note("Account", OLD, None)
         cache.save()
         time.sleep(0.002)
     assert len(list((home / FOLDER).iterdir())) == KEPT_FILES
-    assert DescribeCache.open(home, org_id=org.org_id, api_version="64.0", user=str(KEPT_FILES + 2)).entries
+    assert DescribeCache.open(
+        home, Selection(), org_id=org.org_id, api_version="64.0", user=str(KEPT_FILES + 2)
+    ).entries
 
 
 def test_no_person_and_no_secret_is_in_the_file(org: ScriptedOrg, path: Path, home: Path) -> None:

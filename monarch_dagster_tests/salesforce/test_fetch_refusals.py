@@ -100,6 +100,21 @@ def test_a_broken_file_is_refused_before_the_login(org: ScriptedOrg, path: Path)
     assert org.seen == []
 
 
+def test_a_choice_that_cannot_be_had_is_refused_before_the_login_with_file_object_and_field(
+    org: ScriptedOrg, path: Path
+) -> None:
+    org.fetch(path)
+    path.write_text(
+        path.read_text().replace('"name": "Tier__c"', '"name": "Tier__c", "choices": {"column_type": "varchr(4)"}')
+    )
+    org.seen.clear()
+    error = refused(path, lambda: fetch_from(org.variables, path))
+    told = "choices.column_type of Tier__c is 'varchr(4)', which is not a type that Monarch writes; use one of: bigint,"
+    assert error.message.startswith(f"{path} is not valid:\n  objects → Account → fields → ")
+    assert told in error.message
+    assert org.seen == []
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [

@@ -104,12 +104,6 @@ def test_a_kept_type_that_may_not_hold_what_the_org_has_is_warned_of() -> None:
     assert list(tight_choices(retyped.meta)) == [TightChoice("Account", "Code__c", "numeric(18,2)", "varchar(40)")]
 
 
-def test_a_choice_that_is_no_type_keeps_no_fetch_from_going_on() -> None:
-    result = fetched(stored(text(80, choices={"column_type": "nonsense"})), text(40))
-    assert field(result.meta).choices.column_type == "nonsense"
-    assert [item.chosen for item in tight_choices(result.meta)] == ["nonsense"]
-
-
 @pytest.mark.parametrize("gone", [False, True])
 def test_an_address_keeps_its_column_when_its_components_are_shown(gone: bool) -> None:
     before = stored(Field(name="Site__c", type="address"))
@@ -134,4 +128,4 @@ def test_a_type_is_written_as_a_choice_takes_it() -> None:
     ]
     for item in fields:
         kind = column_type(item)[0]
-        assert repr(parse_type(type_text(kind), "F")) == repr(kind)
+        assert repr(parse_type(type_text(kind))) == repr(kind)

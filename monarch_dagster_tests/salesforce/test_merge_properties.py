@@ -14,6 +14,7 @@ from monarch_dagster.salesforce.object_meta import (
     FieldChoices,
     Object,
     ObjectMeta,
+    Selection,
     parse_object_meta,
     render_object_meta,
 )
@@ -52,7 +53,9 @@ def _object(fields: list[Field], label: str) -> Object:
 
 def _decided(item: Field, missing: bool, choices: FieldChoices) -> Field:
     # Choices of a field that has no column, because its components have theirs, are an error when generating.
-    kept = FieldChoices() if item.type == "address" else choices
+    # A former name that is the field's own one is refused when the file is read.
+    refused = item.type == "address" or choices.renamed_from.lower() == item.name.lower()
+    kept = FieldChoices() if refused else choices
     return item.model_copy(update={"missing": missing, "choices": kept})
 
 
@@ -62,8 +65,14 @@ def _objects(field: st.SearchStrategy[Field]) -> st.SearchStrategy[dict[str, Obj
 
 
 fetches = _objects(_described)
-files = _objects(st.builds(_decided, _described, st.booleans(), _choices)).map(
-    lambda objects: ObjectMeta(objects=objects, **ORG)
+selections = st.builds(
+    Selection,
+    exclude=st.lists(st.sampled_from(["*.Name", "Account.tier__c", "*.S*", "*.Site__c"]), max_size=2).map(tuple),
+)
+files = st.builds(
+    lambda objects, selection: ObjectMeta(objects=objects, selection=selection, **ORG),
+    _objects(st.builds(_decided, _described, st.booleans(), _choices)),
+    selections,
 )
 
 

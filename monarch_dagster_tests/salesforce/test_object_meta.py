@@ -231,6 +231,35 @@ def test_what_an_object_cannot_hold_is_refused_by_its_key(keys: dict[str, Any], 
     assert said in refused_object(**keys)
 
 
+@pytest.mark.parametrize(
+    ("field", "former", "said"),
+    [
+        ("Tier__c", "tier__C", "Tier__c says that it was itself"),
+        ("Id", "Old__c", "Id is the key of its table and is never renamed"),
+        ("Key__c", "id", "Id is the key of its table and is never renamed"),
+    ],
+)
+def test_a_former_name_that_no_field_can_have_had_is_refused_in_plain_words(field: str, former: str, said: str) -> None:
+    told = refused_object(fields=[{"name": field, "choices": {"renamed_from": former}}])
+    assert said in told
+    assert f"is {former}" in told
+    assert "objects → Account → fields → 0 → choices: " in told
+
+
+def test_an_object_that_says_it_was_itself_is_refused_in_plain_words() -> None:
+    said = refused_object(choices={"renamed_from": "ACCOUNT"})
+    assert "Account says that it was itself (choices.renamed_from is ACCOUNT)" in said
+    parse_object_meta(b'{"objects": {"Account": {"fields": [], "choices": {"renamed_from": "Id"}}}}', "file")
+
+
+@pytest.mark.parametrize("pattern", ["Account.Id", "*.id", "*.*", "Account.*Id", "a.??"])
+def test_a_pattern_that_excludes_the_key_is_refused(pattern: str) -> None:
+    said = refused(json.dumps({"selection": {"exclude": ["Lead", pattern]}}))
+    assert f"selection → exclude: '{pattern}' excludes the field Id, which is the key of its table" in said
+    spared = {"selection": {"exclude": ["Id", "Account.?*Id", "*.Id__c", "*.I"]}}
+    assert parse_object_meta(json.dumps(spared).encode(), "file").selection.exclude[0] == "Id"
+
+
 def test_a_number_of_thousands_of_digits_is_refused() -> None:
     said = refused('{"objects": {"A": {"fields": [{"name": "Id", "length": ' + "9" * 100_000 + "}]}}}")
     assert "is no number that object metadata holds" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,8 @@ from sqlalchemy.dialects import postgresql
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.postgres.embedded import EmbeddedCluster
 from monarch_dagster.postgres.engines import connect
-from monarch_dagster.salesforce.object_meta import Field
+from monarch_dagster.salesforce.choices import TYPES
+from monarch_dagster.salesforce.object_meta import Field, parse_object_meta
 from monarch_dagster.salesforce.type_mapping import column_type, has_column, parse_type
 from monarch_dagster_tests.support import Project, account
 
@@ -32,7 +34,9 @@ def mapped(**keys: Any) -> str:
 
 def chosen(text: str) -> str:
     """Return the SQL of the type that a person wrote."""
-    return str(parse_type(text, "Account.Some__c").compile(dialect=postgresql.dialect()))
+    made = parse_type(text)
+    assert made is not None
+    return str(made.compile(dialect=postgresql.dialect()))
 
 
 @pytest.fixture(scope="module")
@@ -193,11 +197,21 @@ def test_a_chosen_type_is_one_that_postgresql_has(connection: Connection, text: 
     ],
 )
 def test_any_other_text_is_refused_and_the_field_is_named(text: str) -> None:
+    assert parse_type(text) is None
+    if not text:
+        return  # nothing was chosen
+    document = {"objects": account(Tier__c={"type": "string", "choices": {"column_type": text}})}
     with pytest.raises(MonarchError, match="which is not a type that Monarch writes") as raised:
-        parse_type(text, "Tier__c")
-    assert "choices.column_type of Tier__c is" in raised.value.message
-    assert "varchar(n)" in raised.value.remedy
-    assert len(raised.value.message) < 400
+        parse_object_meta(json.dumps(document).encode(), "object_meta.json")
+    told = raised.value.message
+    assert told.startswith("object_meta.json is not valid:\n  objects → Account → fields → 1 → choices: ")
+    assert "choices.column_type of Tier__c is" in told
+    assert "varchar(n)" in told
+    assert len(told) < 600
+
+
+def test_every_type_that_can_be_chosen_has_its_column() -> None:
+    assert [name for name in TYPES if parse_type(name) is None] == []
 
 
 def test_a_chosen_type_is_the_columns_type(project: Project) -> None:
@@ -207,12 +221,24 @@ def test_a_chosen_type_is_the_columns_type(project: Project) -> None:
     assert project.facts().relations["table salesforce.account"]["column tier__c"] == "numeric(18,4)"
 
 
+def test_a_key_of_numbers_that_a_person_wrote_is_no_sequence_of_its_own(project: Project) -> None:
+    kinds = {"Small__c": {"type": "int"}, "Large__c": {"type": "long"}, "Exact__c": {"type": "double", "precision": 9}}
+    project.write_meta({name: {"fields": [{"name": "Id", **kind}]} for name, kind in kinds.items()})
+    project.generate()
+    project.apply()
+    relations = project.facts().relations
+    keys = [relations[f"table salesforce.{name}"]["column id"] for name in ("small__c", "large__c", "exact__c")]
+    assert keys == ["integer NOT NULL", "bigint NOT NULL", "numeric(9,0) NOT NULL"]
+    assert not [name for name in relations if name.startswith("sequence salesforce")]
+
+
 def test_a_hostile_choice_generates_nothing(project: Project) -> None:
-    project.write_meta(
-        account(Tier__c={"type": "string", "choices": {"column_type": "text); DROP TABLE landing.note"}})
-    )
-    with pytest.raises(MonarchError, match="not a type that Monarch writes"):
+    project.write_meta(account(Tier__c={"type": "string", "choices": {"column_type": "text"}}))
+    path = project.sources.object_meta_path
+    path.write_text(path.read_text().replace('"text"', '"text); DROP TABLE landing.note"'))
+    with pytest.raises(MonarchError, match="not a type that Monarch writes") as raised:
         project.generate()
+    assert str(path) in raised.value.message
     assert not project.versions.exists() or not list(project.versions.iterdir())
 
 

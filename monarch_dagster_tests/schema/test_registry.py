@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
 from monarch_dagster.models.utilities import FieldRegistry, ObjectRegistry
-from monarch_dagster.salesforce.object_meta import Field, Object, ObjectMeta
+from monarch_dagster.salesforce.object_meta import Field, Object, ObjectChoices, ObjectMeta
 from monarch_dagster.schema.registry import (
     FIELDS,
     OBJECTS,
     FieldRow,
     ObjectRow,
-    compare,
     project,
     table_types,
     unfit,
 )
+from monarch_dagster.schema.registry_changes import compare
 
 TABLES = {"account": {"id": "character varying(18)", "name": "character varying(255)", "npsp__level__c": "text"}}
 FITTING = {OBJECTS: table_types(ObjectRow), FIELDS: table_types(FieldRow)}
@@ -104,6 +104,21 @@ def test_the_fields_of_a_missing_object_are_missing_too() -> None:
     assert row({"name": "Name", "missing": True}).missing
     assert row({"name": "Name"}, missing=True).missing
     assert not row({"name": "Name"}).missing
+
+
+def test_a_renamed_object_has_the_fields_that_only_its_former_entry_has_and_they_are_missing() -> None:
+    listed = ObjectMeta(
+        objects={
+            "Account": Object(fields=(Field(name="Id"), Field(name="Name")), missing=True),
+            "Firm": Object(fields=(Field(name="Id"),), choices=ObjectChoices(renamed_from="Account")),
+        }
+    )
+    _, fields = project(listed, "salesforce", {"firm": TABLES["account"]})
+    assert {item.key: item.missing for item in fields} == {("Firm", "Id"): False, ("Firm", "Name"): True}
+    objects, fields = project(listed, "salesforce", TABLES)
+    assert {item.key: item.missing for item in (*objects, *fields)} == dict.fromkeys(
+        ["Account", ("Account", "Id"), ("Account", "Name")], True
+    )
 
 
 @pytest.mark.parametrize("name", ["Foo__c", "ns__Foo__mdt", "Foo__History"])

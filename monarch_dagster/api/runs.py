@@ -27,8 +27,12 @@ log = logging.getLogger(__name__)
 
 # Which server a run waits in, so that one that ended without a word is known by what it left.
 SERVER_TAG = "monarch/api"
+# "Managed outside of the Dagster control plane": its daemon would launch a run that is QUEUED, and with run_monitoring
+# fail one that is NOT_STARTED for three minutes.
+WAITING = dg.DagsterRunStatus.MANAGED
 _STATES: Mapping[dg.DagsterRunStatus, RunState] = {
     dg.DagsterRunStatus.QUEUED: "QUEUED",
+    dg.DagsterRunStatus.MANAGED: "QUEUED",
     dg.DagsterRunStatus.NOT_STARTED: "QUEUED",
     dg.DagsterRunStatus.SUCCESS: "SUCCESS",
     dg.DagsterRunStatus.FAILURE: "FAILURE",
@@ -64,6 +68,7 @@ class Runs:
             return self.instance.create_run_for_job(
                 job_def=definition,
                 run_config=dict(config),
+                status=WAITING,
                 tags={**definition.run_tags, "monarch/command": job, SERVER_TAG: _server()},
             ).run_id
 
@@ -97,7 +102,7 @@ class Runs:
 
     def end_leftovers(self) -> None:
         """End the runs that waited in a server of this machine which is gone: they would seem to wait for ever."""
-        waiting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED])
+        waiting = dg.RunsFilter(statuses=[WAITING])
         with _storage():
             for run in self.instance.get_runs(waiting):
                 if _is_gone(run.tags.get(SERVER_TAG, "")):
@@ -111,9 +116,13 @@ def execute(run_id: str) -> None:
     """
     with quiet(), open_instance(Settings.load()) as instance, ending(instance, run_id):
         run = instance.get_run_by_id(run_id)
-        if run is not None:
-            for _ in execute_run_iterator(InMemoryJob(defs.resolve_job_def(run.job_name)), run, instance):
-                pass
+        if run is None or run.is_finished:
+            return  # deleted or cancelled in the UI while it waited
+        starting = dg.DagsterEvent(dg.DagsterEventType.RUN_STARTING.value, run.job_name)
+        instance.report_dagster_event(starting, run_id)
+        run = run.with_status(dg.DagsterRunStatus.STARTING)
+        for _ in execute_run_iterator(InMemoryJob(defs.resolve_job_def(run.job_name)), run, instance):
+            pass
 
 
 def describe_run(result: JobResult, *, job: str, state: RunState, link: str, error: MonarchError) -> RunAnswer:

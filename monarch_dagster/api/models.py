@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from monarch_dagster.defs.config import GenerateConfig, RunConfig
 
@@ -21,6 +21,11 @@ def _as_in(config: type[dg.Config], name: str, **limits: Any) -> Any:
     """Return the field of a job's config: the Launchpad's default and words."""
     field = config.model_fields[name]
     return Field(default=field.default, description=field.description, **limits)
+
+
+def _whole(value: object) -> object:
+    """Return 5 for 5.0, which is an integer in JSON (JSON Schema 2020-12, "Validation", section 6.1.1)."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class _Body(BaseModel):
@@ -52,7 +57,9 @@ class RunBody(_Body):
     allow_data_loss: list[str] = _as_in(RunConfig, "allow_data_loss")
     allow_unproved: list[str] = _as_in(RunConfig, "allow_unproved")
     dry_run: bool = _as_in(RunConfig, "dry_run")
-    lock_timeout_seconds: int = _as_in(RunConfig, "lock_timeout_seconds", ge=1, le=LONGEST_LOCK_TIMEOUT_SECONDS)
+    lock_timeout_seconds: Annotated[int, BeforeValidator(_whole)] = _as_in(
+        RunConfig, "lock_timeout_seconds", ge=1, le=LONGEST_LOCK_TIMEOUT_SECONDS
+    )
 
 
 class Waiting(BaseModel):

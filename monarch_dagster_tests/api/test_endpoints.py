@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import requests
+from pydantic import ValidationError
 
 from monarch_dagster.api.models import GenerateBody, RunBody, StatusAnswer
 from monarch_dagster.defs.config import GenerateConfig, RunConfig
@@ -158,3 +159,10 @@ def test_a_body_is_the_config_of_the_job(body: Any, config: Any) -> None:
 
     assert told(body) == told(config)
     assert body().model_dump() == config().model_dump()
+
+
+def test_a_number_without_a_fraction_is_an_integer_as_in_json() -> None:
+    assert RunBody.model_validate({"lock_timeout_seconds": 7.0}) == RunBody(lock_timeout_seconds=7)
+    for wrong in (7.5, True, "7", float("inf"), float("nan")):
+        with pytest.raises(ValidationError):
+            RunBody.model_validate({"lock_timeout_seconds": wrong})

@@ -28,6 +28,9 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+_Integer = Annotated[int, BeforeValidator(_whole)]
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -57,9 +60,7 @@ class RunBody(_Body):
     allow_data_loss: list[str] = _as_in(RunConfig, "allow_data_loss")
     allow_unproved: list[str] = _as_in(RunConfig, "allow_unproved")
     dry_run: bool = _as_in(RunConfig, "dry_run")
-    lock_timeout_seconds: Annotated[int, BeforeValidator(_whole)] = _as_in(
-        RunConfig, "lock_timeout_seconds", ge=1, le=LONGEST_LOCK_TIMEOUT_SECONDS
-    )
+    lock_timeout_seconds: _Integer = _as_in(RunConfig, "lock_timeout_seconds", ge=1, le=LONGEST_LOCK_TIMEOUT_SECONDS)
 
 
 class Waiting(BaseModel):

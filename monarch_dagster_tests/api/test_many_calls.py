@@ -16,8 +16,8 @@ from monarch_dagster.api.lanes import LONGEST_QUEUE
 from monarch_dagster_tests.api.support import Api, started
 from monarch_dagster_tests.support import SMALL_MODELS, Project
 
-# Of a call that generates, most of the time is the import of the models.
-CALLED = ("run-migrations", "generate-migrations", "run-migrations")
+# To generate takes four times as long as to apply: most of it is the import of the models.
+CALLED = ("run-migrations", "generate-migrations", "run-migrations", "run-migrations", "run-migrations")
 
 # A wait that is in order is made a short one: the run may stand behind a hundred others.
 HOOKS = """

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from monarch_dagster.errors import counted
+from monarch_dagster.migrations.git_state import shown
 from monarch_dagster.migrations.hazards import gravity
 from monarch_dagster.migrations.undeclared import remedy as declare_it
 
@@ -111,23 +112,21 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
     held = f"{counted(meta['objects'], 'object')}, {counted(meta['fields'], 'field')}"
     terminal.result(f"metadata   {held} in {meta['path']}")
     terminal.table("Namespaces (managed packages)", found["namespaces"])
-    terminal.table("Pending", [{"revision": p["revision"], "file": Path(p["path"]).name} for p in found["pending"]])
-    hazards = [{"revision": item["revision"]} | hazard for item in found["pending"] for hazard in item["hazards"]]
-    terminal.table("Hazards", sorted(hazards, key=lambda row: gravity(row["kind"])), style="yellow")
-    conversions = [{"revision": item["revision"], **row} for item in found["pending"] for row in item["conversions"]]
-    counts = ("values", "cannot_become", "cut")
-    told = [
-        row | {key: "not counted" if row[key] is None else f"{row[key]:,}" for key in counts} for row in conversions
-    ]
-    terminal.table("What pending conversions would do to values", told, style="yellow")
-    sizes = {table["table"]: table for item in found["pending"] for table in item["tables"]}
-    readable = [table | {"rows": f"{table['rows']:,}", "bytes": f"{table['bytes']:,}"} for table in sizes.values()]
-    terminal.table("Tables that pending revisions work on", readable)
+    _show_pending(terminal, found["pending"])
     terminal.table("Missing in the org", found["missing"])
     terminal.table("Types kept by choice that may not hold the org's values", found["tight_choices"], style="yellow")
     terminal.table("Drift", found["drift"], style="red")
     terminal.table("Carried (in revisions, in no model)", [{"what": name} for name in found["carried"]])
     terminal.table("Foreign (never touched)", [{"relation": name} for name in found["foreign"]])
+    git = found["git"]
+    terminal.table("Not committed to git", [row | {"path": shown(row["path"])} for row in git["uncommitted"]])
+    terminal.table(
+        "In other branches of git, and not here", [row | {"file": shown(row["file"])} for row in git["lacking"]]
+    )
+    if git["unknown"]:
+        terminal.say(f"What git says of the schema files is not known: {git['unknown']}", "dim")
+    if git["advice"]:
+        terminal.say(git["advice"], "yellow")
     if found["running"]:
         terminal.say(f"A migration is running, by {found['running']}: what is told here may change.", "yellow")
     if found["not_compared"]:
@@ -147,6 +146,21 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
         terminal.say(f"Next: monarch generate-migrations{then}", "yellow")
     elif pending:
         terminal.say("Next: review the pending files, then monarch run-migrations", "yellow")
+
+
+def _show_pending(terminal: Terminal, items: Sequence[Mapping[str, Any]]) -> None:
+    terminal.table("Pending", [{"revision": p["revision"], "file": Path(p["path"]).name} for p in items])
+    hazards = [{"revision": item["revision"]} | hazard for item in items for hazard in item["hazards"]]
+    terminal.table("Hazards", sorted(hazards, key=lambda row: gravity(row["kind"])), style="yellow")
+    conversions = [{"revision": item["revision"], **row} for item in items for row in item["conversions"]]
+    counts = ("values", "cannot_become", "cut")
+    told = [
+        row | {key: "not counted" if row[key] is None else f"{row[key]:,}" for key in counts} for row in conversions
+    ]
+    terminal.table("What pending conversions would do to values", told, style="yellow")
+    sizes = {table["table"]: table for item in items for table in item["tables"]}
+    readable = [table | {"rows": f"{table['rows']:,}", "bytes": f"{table['bytes']:,}"} for table in sizes.values()]
+    terminal.table("Tables that pending revisions work on", readable)
 
 
 def show_rebase(terminal: Terminal, found: Mapping[str, Any], *, dry_run: bool) -> None:

@@ -21,6 +21,7 @@ STATUS: dict[str, Any] = {
     "moving": "",
     "running": "",
     "registry": "",
+    "git": {"uncommitted": [], "lacking": [], "advice": "", "unknown": ""},
     **{key: [] for key in ("undeclared", "missing", "namespaces", "tight_choices", "drift", "carried", "foreign")},
 }
 PENDING = {"revision": "b", "path": "b.py", "hazards": [], "tables": [], "conversions": []}
@@ -49,6 +50,12 @@ def test_what_keeps_several_checks_from_looking_is_told_once(capsys: pytest.Capt
         ({"undeclared": ["hand.py: x"], "sources_covered": False}, "(hand.py: x). Declare it"),
         ({"running": "monarch"}, "A migration is running, by monarch"),
         ({"registry": "The registry differs"}, "The registry differs"),
+        ({"git": STATUS["git"] | {"advice": "`git pull`, then …"}}, "`git pull`, then …"),
+        ({"git": STATUS["git"] | {"unknown": "git is not installed."}}, "not known: git is not installed."),
+        (
+            {"git": STATUS["git"] | {"uncommitted": [{"path": "a\nb.py", "kind": "revision", "state": "untracked"}]}},
+            r"'a\nb.py'",
+        ),
     ],
 )
 def test_status_says_what_is_next_and_no_number_that_is_not_known(

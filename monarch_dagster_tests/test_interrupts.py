@@ -162,13 +162,7 @@ def test_a_cancel_in_the_ui_takes_the_revision_back(project: Project) -> None:
     # Not on shadows: the sensor replays the chain on one.
     sleeping(project, " WHERE current_database() ^@ 'target_'").trust()
     with ui(project) as ask:
-        (node,) = ask("{repositoriesOrError{... on RepositoryConnection{nodes{name location{name}}}}}")["nodes"]
-        selector = {"repositoryName": node["name"], "repositoryLocationName": node["location"]["name"]}
-        launched = ask(
-            "mutation($it: ExecutionParams!){launchRun(executionParams: $it){... on LaunchRunSuccess{run{runId}}}}",
-            {"selector": selector | {"jobName": "run_migrations"}, "runConfigData": "{}"},
-        )
-        run = launched["run"]["runId"]
+        run = launch(ask)
         until(project.target, f"{SLEEPING} AND datname = current_database()")
         started = time.monotonic()
         ask("mutation($it: String!){terminateRun(runId: $it){__typename}}", run)
@@ -178,6 +172,17 @@ def test_a_cancel_in_the_ui_takes_the_revision_back(project: Project) -> None:
             time.sleep(0.05)
         nothing_is_left(project)
         assert time.monotonic() - started < SECONDS
+
+
+def launch(ask: Callable[..., Any]) -> str:
+    """Launch `run_migrations` as the Launchpad does; return the run's id."""
+    (node,) = ask("{repositoriesOrError{... on RepositoryConnection{nodes{name location{name}}}}}")["nodes"]
+    selector = {"repositoryName": node["name"], "repositoryLocationName": node["location"]["name"]}
+    launched = ask(
+        "mutation($it: ExecutionParams!){launchRun(executionParams: $it){... on LaunchRunSuccess{run{runId}}}}",
+        {"selector": selector | {"jobName": "run_migrations"}, "runConfigData": "{}"},
+    )
+    return str(launched["run"]["runId"])
 
 
 def sleeping(project: Project, where: str = "") -> Project:

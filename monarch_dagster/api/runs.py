@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +11,13 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
+from dagster._core.utils import make_new_run_id
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import DBAPIError
 
 from monarch_dagster.api.models import RunAnswer, RunState
 from monarch_dagster.definitions import defs
+from monarch_dagster.defs.dead_runs import process_tags
 from monarch_dagster.defs.jobs import JOBS
 from monarch_dagster.defs.running import INTERRUPTS, JobResult, ending, is_interrupt, open_instance, quiet
 from monarch_dagster.errors import MonarchError
@@ -25,8 +25,6 @@ from monarch_dagster.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Which server a run waits in, so that one that ended without a word is known by what it left.
-SERVER_TAG = "monarch/api"
 # "Managed outside of the Dagster control plane": its daemon would launch a run that is QUEUED, and with run_monitoring
 # fail one that is NOT_STARTED for three minutes.
 WAITING = dg.DagsterRunStatus.MANAGED
@@ -64,13 +62,16 @@ class Runs:
     def create(self, job: str, config: Mapping[str, Any]) -> str:
         """Write down a run that is to start; return its id."""
         definition = defs.resolve_job_def(job)
+        run_id = make_new_run_id()
         with _storage():
-            return self.instance.create_run_for_job(
+            self.instance.create_run_for_job(
                 job_def=definition,
+                run_id=run_id,
                 run_config=dict(config),
                 status=WAITING,
-                tags={**definition.run_tags, "monarch/command": job, SERVER_TAG: _server()},
-            ).run_id
+                tags={**definition.run_tags, "monarch/command": job, **process_tags(run_id)},
+            )
+        return run_id
 
     def read(self, run_id: str) -> RunAnswer | None:
         """Return how far a run is and what it came to; None where there is no such run of a job of Monarch's."""
@@ -100,14 +101,6 @@ class Runs:
             if run is not None and not run.is_finished:
                 self.instance.report_run_failed(run, reason)
 
-    def end_leftovers(self) -> None:
-        """End the runs that waited in a server of this machine which is gone: they would seem to wait for ever."""
-        waiting = dg.RunsFilter(statuses=[WAITING])
-        with _storage():
-            for run in self.instance.get_runs(waiting):
-                if _is_gone(run.tags.get(SERVER_TAG, "")):
-                    self.instance.report_run_failed(run, "The API ended before this run started.")
-
 
 def execute(run_id: str) -> None:
     """Execute a run that was written down, to its end, as the command does; for the main thread of a process.
@@ -118,6 +111,8 @@ def execute(run_id: str) -> None:
         run = instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return  # deleted or cancelled in the UI while it waited
+        # Until here it was the server's.
+        instance.add_run_tags(run_id, process_tags(run_id))
         starting = dg.DagsterEvent(dg.DagsterEventType.RUN_STARTING.value, run.job_name)
         instance.report_dagster_event(starting, run_id)
         run = run.with_status(dg.DagsterRunStatus.STARTING)
@@ -170,26 +165,6 @@ def _failure(events: Sequence[dg.DagsterEvent]) -> MonarchError:
         if event.event_type is dg.DagsterEventType.RUN_FAILURE and event.message:
             return MonarchError(event.message, remedy=f"{see} GET /status tells what was applied; then run again.")
     return MonarchError("The run failed.", remedy=see)
-
-
-def _server() -> str:
-    return f"{socket.gethostname()} {os.getpid()}"
-
-
-def _is_gone(server: str) -> bool:
-    """Say whether a server of this machine, as its tag names it, runs no more. This process has no run yet."""
-    host, _, pid = server.rpartition(" ")
-    if host != socket.gethostname() or not pid.isdecimal():
-        return False
-    if server == _server():
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 @contextmanager

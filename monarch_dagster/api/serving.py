@@ -45,11 +45,11 @@ def serve(settings: Settings, *, host: str, port: int, announce: Callable[[str],
             from monarch_dagster.api.app import create_app
             from monarch_dagster.api.lanes import Work
             from monarch_dagster.api.runs import Runs
+            from monarch_dagster.defs.dead_runs import report_dead_runs
             from monarch_dagster.defs.running import open_instance
         with open_instance(settings) as instance:
-            runs = Runs(instance, ui_url)
-            runs.end_leftovers()
-            work = Work(runs)
+            report_dead_runs(instance)
+            work = Work(Runs(instance, ui_url))
             config = uvicorn.Config(
                 Guard(create_app(work), settings.api_token),
                 loop="asyncio",

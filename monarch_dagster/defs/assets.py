@@ -14,6 +14,7 @@ from monarch_dagster.defs.metadata import (
     describe_adoption,
     describe_apply,
     describe_fetch,
+    describe_git,
     describe_object_meta,
     describe_proposal,
 )
@@ -77,6 +78,7 @@ def revision_files(
     """
     from monarch_dagster.migrations.beside import files_to_mend
     from monarch_dagster.migrations.generate import propose
+    from monarch_dagster.migrations.git_state import read_git
     from monarch_dagster.migrations.superseding import find_open_proposals
 
     with failing_clearly():
@@ -86,8 +88,12 @@ def revision_files(
         tags = still_made_from(context.instance, "revision_files", "object_meta", CORE_MODELS)
         if config.generate:
             read = sources.digests()
-            if wrong := files_to_mend(load_chain(sources.schema_dir), target):
+            before = load_chain(sources.schema_dir)
+            if wrong := files_to_mend(before, target):
                 log.warning("%s Generated beside such files, a revision may be a wrong one.", wrong)
+            git = read_git(sources, before)
+            for line in filter(None, (git.commit, git.merge)):
+                log.warning("%s", line)
             proposal = propose(
                 sources,
                 settings.shadows(),
@@ -96,7 +102,7 @@ def revision_files(
                 dry_run=config.dry_run,
                 open_proposals=partial(find_open_proposals, url=target),
             )
-            metadata = describe_proposal(proposal, dry_run=config.dry_run)
+            metadata = describe_proposal(proposal, dry_run=config.dry_run) | describe_git(git)
             if not config.dry_run:
                 metadata[SOURCES_DIGEST] = read.all
                 context.log_event(observation(CORE_MODELS, read.core_models))
@@ -159,11 +165,13 @@ def _state(
     from monarch_dagster.migrations.drift import live_version
 
     live, _ = live_version(url)
+    known = {None, *(item.revision for item in chain.revisions)}
+    files = chain.key(revision) if revision in known else f"unknown {revision}"
     context.log_event(observation(LIVE_SCHEMA, live))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(revision or BASE),
         metadata=metadata,
-        tags=made_from(LIVE_SCHEMA, live) | made_from("revision_files", chain.key_at(revision)),
+        tags=made_from(LIVE_SCHEMA, live) | made_from("revision_files", files),
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from monarch_dagster.migrations.adopt import Adoption
     from monarch_dagster.migrations.apply import ApplyResult
     from monarch_dagster.migrations.generate import Proposal
+    from monarch_dagster.migrations.git_state import GitState
     from monarch_dagster.salesforce.changes import Change
     from monarch_dagster.salesforce.fetch import FetchResult
     from monarch_dagster.salesforce.object_meta import ObjectMeta
@@ -117,6 +118,16 @@ def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
         "carried": _carried(proposal),
         "superseded": _superseded(proposal),
         "relations_changed": relations,
+    }
+
+
+def describe_git(found: GitState) -> Metadata:
+    """Describe what was not committed, and what other branches had, when a run began to generate."""
+    from monarch_dagster.migrations.git_state import shown
+
+    return {
+        "uncommitted": table([asdict(item) | {"path": shown(item.path)} for item in found.uncommitted]),
+        "lacking": table([asdict(item) | {"file": shown(item.file)} for item in found.lacking]),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from dagster._core.utils import make_new_run_id
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import DBAPIError
 
+from monarch_dagster.defs.dead_runs import process_tags, report_dead_runs, tell_reported
 from monarch_dagster.defs.metadata import plain
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.interrupts import Interrupted, uninterrupted
 from monarch_dagster.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _MODULE = "monarch_dagster.defs.storage"
 _OWN_STORAGE: Any = {
@@ -105,12 +109,14 @@ def run_job(settings: Settings, name: str, config: Mapping[str, Any]) -> JobResu
 
     run_id = make_new_run_id()
     with quiet(), open_instance(settings) as instance, ending(instance, run_id):
+        if dead := report_dead_runs(instance):
+            log.warning(tell_reported(dead))
         result = defs.resolve_job_def(name).execute_in_process(
             instance=instance,
             run_config=dict(config),
             raise_on_error=False,
             run_id=run_id,
-            tags={"monarch/command": name},
+            tags={"monarch/command": name} | process_tags(run_id),
         )
     if not result.success:
         raise _failure(result)

@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 
 from monarch_dagster.defs.assets import SOURCES_DIGEST, object_meta, revision_files, schema_state
+from monarch_dagster.defs.dead_runs import report_dead_runs, tell_reported
 from monarch_dagster.defs.jobs import JOBS, fetch_object_meta, generate_migrations
 from monarch_dagster.defs.provenance import observation, of_version, still_made_from, version_of
 from monarch_dagster.defs.resources import Monarch, MonarchResource
@@ -119,6 +120,8 @@ def decide(*, content: str, running: str, attempts: Attempts, now: float, obstac
 def schema_files(context: dg.SensorEvaluationContext, monarch: MonarchResource) -> dg.SensorResult:
     """Look at the contents of the schema files."""
     seen = Seen.read(context.cursor)
+    if dead := report_dead_runs(context.instance):  # else it would wait for them
+        context.log.warning(tell_reported(dead))
     try:
         sources = monarch.settings().sources
         digests = sources.digests()

@@ -82,11 +82,6 @@ class Chain:
             digest.update(f"{item.revision} {item.digest}\n".encode())
         return digest.hexdigest()
 
-    def key_at(self, revision: str | None) -> str:
-        """Return the key of the files up to `revision`; where they do not have it, what no chain's key is."""
-        known = revision is None or any(item.revision == revision for item in self.revisions)
-        return self.key(revision) if known else f"unknown {revision}"
-
     def upto(self, revision: str | None) -> tuple[Revision, ...]:
         """Return the revisions from base to `revision`, both included; none for None."""
         return () if revision is None else self.revisions[: self.position(revision) + 1]

@@ -14,6 +14,7 @@ from monarch_dagster.migrations.beside import drift_beside, look_beside
 from monarch_dagster.migrations.chain import Chain, read_chain
 from monarch_dagster.migrations.drift import Drift, find_drift
 from monarch_dagster.migrations.generate import Coverage, coverage
+from monarch_dagster.migrations.git_state import GitState, read_git
 from monarch_dagster.migrations.preview import Preview, preview_conversions
 from monarch_dagster.migrations.registering import behind
 from monarch_dagster.migrations.revisions import Revision
@@ -37,7 +38,8 @@ class Status:
     has the tables of the target that the hazards of `pending` name. `problems` says, with remedies, where version,
     ledger and files disagree, and what kept sources, revisions and target from being compared; the rest is told all the
     same. `moving` says what a rebase has the next run do, `running` who migrates the target now, `conversions` what
-    those of `pending` would do to values, `registry` how far the registry of objects and fields is from the file.
+    those of `pending` would do to values, `registry` how far the registry of objects and fields is from the file, `git`
+    where the files stand there.
     """
 
     database_revision: str | None
@@ -56,6 +58,7 @@ class Status:
     running: str = ""
     conversions: tuple[Preview, ...] = ()
     registry: str = ""
+    git: GitState = field(default_factory=GitState)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `monarch status --json` (DESIGN section 5)."""
@@ -95,6 +98,7 @@ class Status:
             "undeclared": list(self.undeclared),
             "running": self.running,
             "registry": self.registry,
+            "git": self.git.to_json(),
             "object_meta": {
                 "path": self.meta_path,
                 "sha256": self.meta_digest,
@@ -140,6 +144,7 @@ def read_status(sources: Sources, shadows: Callable[[], ShadowServer], target: U
         problems=tuple(problems),
         running=who_migrates(target),
         conversions=preview_conversions(target, pending),
+        git=read_git(sources, chain),
         moving="" if immovable else _moving(standing),
         registry=behind(sources, target, meta),
     )

@@ -74,6 +74,15 @@ def source_files(module: str, root: Path) -> list[Path]:
 
     Raises `MonarchError` when there is no such module.
     """
+    places = source_places(module, root)
+    return sorted(path for place in places for path in (place.rglob("*.py") if place.is_dir() else [place]))
+
+
+def source_places(module: str, root: Path) -> list[Path]:
+    """Return the file of `module`, or for a package the folders that it is in, without importing it.
+
+    Raises `MonarchError` when there is no such module.
+    """
     spec, places = None, [str(root), *sys.path]
     importlib.invalidate_caches()
     for end in range(1, module.count(".") + 2):
@@ -84,9 +93,7 @@ def source_files(module: str, root: Path) -> list[Path]:
         places = list(spec.submodule_search_locations or ())
     if spec is None or spec.origin is None:
         raise _not_found(module)
-    if spec.submodule_search_locations:
-        return sorted(path for place in spec.submodule_search_locations for path in Path(place).rglob("*.py"))
-    return [Path(spec.origin)]
+    return [Path(place) for place in spec.submodule_search_locations or [spec.origin]]
 
 
 def source_digest(module: str, root: Path) -> str:

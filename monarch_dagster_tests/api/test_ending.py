@@ -55,7 +55,7 @@ def test_killed_it_leaves_the_run_to_its_end_and_the_next_one_ends_those_that_wa
     # Of runs that are managed elsewhere, Dagster's daemon keeps its hands off.
     assert [api.rows(run)[0][1] for run in (going, waiting)] == ["STARTED", "MANAGED"]
     with started(project) as api:
-        assert "ended before this run started" in api.ended(waiting)["error"]
+        assert "is gone: killed" in api.ended(waiting)["error"]
         project.execute(f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query ^@ '{SLEEP}'")
         assert "canceling statement" in api.ended(going)["error"]
 

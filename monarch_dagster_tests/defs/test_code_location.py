@@ -9,6 +9,7 @@ import sys
 import dagster as dg
 
 from monarch_dagster.definitions import defs
+from monarch_dagster.defs.executor import in_process_executor
 from monarch_dagster.defs.jobs import JOBS
 from monarch_dagster.migrations.checks import CHECKS
 from monarch_dagster_tests.support import Project
@@ -113,5 +114,6 @@ def test_it_holds_the_assets_jobs_checks_and_sensors_of_the_design() -> None:
 
 def test_a_step_runs_in_the_process_of_its_run() -> None:
     """A process a step would cost twenty seconds and buy nothing."""
-    for job in JOBS:
-        assert defs.resolve_job_def(job.name).executor_def is dg.in_process_executor
+    jobs = [defs.resolve_job_def(job.name) for job in JOBS]
+    for job in [*jobs, defs.resolve_implicit_global_asset_job_def()]:
+        assert job.executor_def is in_process_executor

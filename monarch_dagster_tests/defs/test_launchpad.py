@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +15,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_graphql.cli import execute_query
 
+from monarch_dagster.defs.dead_runs import HOST, PID, RUN, STARTED
 from monarch_dagster.defs.running import open_instance
 from monarch_dagster.settings import Settings
 from monarch_dagster_tests.defs.test_config import SAFE
@@ -89,7 +92,12 @@ def test_a_launch_without_config_is_the_local_install_and_wrong_config_is_refuse
     here.generate()
     launched = ui.launch("setup_provider_schema", {})
     assert launched["__typename"] == "LaunchRunSuccess", launched
-    assert ui.finish(launched["run"]["runId"]).status is dg.DagsterRunStatus.SUCCESS
+    run = ui.finish(launched["run"]["runId"])
+    assert run.status is dg.DagsterRunStatus.SUCCESS
+    # Its process was another one than this, which is on the same host.
+    assert (run.tags[RUN], run.tags[HOST]) == (run.run_id, socket.gethostname())
+    assert int(run.tags[PID]) != os.getpid()
+    assert time.time() - 300 < float(run.tags[STARTED]) < time.time()
     assert not here.sources.object_meta_path.exists()
     assert len(here.chain().revisions) == 1
     assert here.facts().tables() == {"landing.note"}

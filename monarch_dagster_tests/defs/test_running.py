@@ -13,6 +13,7 @@ import time
 import dagster as dg
 import pytest
 
+from monarch_dagster.defs.dead_runs import process_tags
 from monarch_dagster.defs.running import open_instance, run_job
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.interrupts import Interrupted
@@ -40,6 +41,7 @@ def test_a_failed_step_is_an_error_with_its_message_and_a_failed_run(here: Proje
         (run,) = instance.get_runs(dg.RunsFilter(job_name="revert_migrations"), limit=1)
         assert run.status is dg.DagsterRunStatus.FAILURE
         assert run.tags["monarch/command"] == "revert_migrations"
+        assert process_tags(run.run_id).items() <= run.tags.items()
 
 
 def test_a_home_that_cannot_be_made_is_named(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:

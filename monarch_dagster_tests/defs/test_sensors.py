@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
+import uuid
 
 import dagster as dg
 import pytest
@@ -160,6 +162,26 @@ def test_while_a_monarch_run_is_going_a_change_waits_and_is_not_lost(
     assert f"waiting for {job} (run {going.run_id[:8]}) to end" in str(found.skip_message)
     instance.report_run_canceled(going)
     assert len(tick(instance, found.cursor).run_requests or []) == 1
+
+
+def test_a_run_whose_process_was_killed_is_not_waited_for(
+    here: Project, instance: dg.DagsterInstance, settled: str
+) -> None:
+    from monarch_dagster.definitions import defs
+    from monarch_dagster.defs.dead_runs import process_tags
+
+    run_id = str(uuid.uuid4())
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        tags = pool.apply(process_tags, (run_id,))
+    instance.create_run_for_job(
+        defs.resolve_job_def("run_migrations"), run_id=run_id, tags=tags, status=dg.DagsterRunStatus.STARTED
+    )
+    here.write_models(TWO_TABLES)
+    found = tick(instance, settled)
+    assert len(found.run_requests or []) == 1
+    killed = instance.get_run_by_id(run_id)
+    assert killed is not None
+    assert killed.status is dg.DagsterRunStatus.FAILURE
 
 
 def test_a_run_of_somebody_else_does_not_matter(here: Project, instance: dg.DagsterInstance, settled: str) -> None:

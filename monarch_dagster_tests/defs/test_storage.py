@@ -41,7 +41,7 @@ def started(project: Project, *command: str, **extra: str) -> Iterator[subproces
         try:
             yield process
         finally:
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)
             process.wait(timeout=60)
 
 

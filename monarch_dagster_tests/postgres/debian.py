@@ -51,7 +51,7 @@ def debian_server() -> Iterator[URL]:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        url = URL.create(DRIVER, "postgres", PASSWORD, "127.0.0.1", _free_port(), "postgres")
+        url = URL.create(DRIVER, "postgres", PASSWORD, "127.0.0.1", free_port(), "postgres")
         settings = [f"-c{name}={value}" for name, value in {**SETTINGS, "port": url.port}.items()]
         with _running([programs / "postgres", "-D", folder / "data", *settings], folder, url, END_SERVER):
             yield url
@@ -78,7 +78,7 @@ def pgbouncer(server: URL, pool_mode: str, *, processes: int = 1, **settings: ob
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
-    url = server.set(port=_free_port())
+    url = server.set(port=free_port())
     with ExitStack() as stack:
         folder = stack.enter_context(_folder("monarch-pgbouncer-"))
         users = _file(folder / "users.txt", f'"{server.username}" "{server.password}"\n')
@@ -154,7 +154,7 @@ def _running(command: list[Any], folder: Path, url: URL, end: str) -> Iterator[N
             process.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 

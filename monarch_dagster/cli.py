@@ -252,6 +252,21 @@ def check(terminal: Terminal, files: bool, allow_data_loss: tuple[str, ...], as_
     sys.exit(0 if all(outcome["passed"] for outcome in outcomes.values()) else 1)
 
 
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others want a token.")
+@click.option("--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@command
+def api(terminal: Terminal, host: str, port: int) -> None:
+    """Serve the endpoints that start jobs over HTTP: /generate-migrations, /run-migrations, /status."""
+    from monarch_dagster.api.serving import serve
+
+    def announce(url: str) -> None:
+        terminal.say(f"The API listens on {url}; {url}/docs shows its endpoints. Ctrl-C ends it.", "bold green")
+
+    with terminal.logging():
+        serve(Settings.load(), host=host, port=port, announce=announce)
+
+
 for each in (local.sample_org, local.demo, local.dev, local.stop):
     main.add_command(each)
 

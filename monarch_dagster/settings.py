@@ -27,6 +27,7 @@ WORKSPACE_FILE = "workspace.yaml"
 TARGET_DATABASE = "monarch"
 DEMO_DATABASE = "monarch_demo"
 DAGSTER_DATABASE = "dagster"
+UI_URL = "http://127.0.0.1:3000"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -41,6 +42,8 @@ class Settings:
     shadow_url: str = field(default="", repr=False)
     dagster_postgres_url: str = field(default="", repr=False)
     salesforce: Mapping[str, str] = field(default_factory=dict, repr=False)
+    api_token: str = field(default="", repr=False)
+    ui_url: str = UI_URL
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
@@ -70,6 +73,8 @@ class Settings:
             shadow_url=values.get("MONARCH_SHADOW_URL", ""),
             dagster_postgres_url=values.get("DAGSTER_POSTGRES_URL", ""),
             salesforce=salesforce,
+            api_token=values.get("MONARCH_API_TOKEN", ""),
+            ui_url=values.get("MONARCH_UI_URL", UI_URL),
         )
 
     def demo(self) -> Settings:

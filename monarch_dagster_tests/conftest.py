@@ -1,7 +1,6 @@
 """One real server for a test session, and a project of its own for every test that wants one."""
 
 import hashlib
-import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +9,10 @@ import pytest
 from sqlalchemy import URL
 
 from monarch_dagster.postgres.embedded import MEMORY_DIR, SHADOW_SETTINGS, EmbeddedCluster
-from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.schema import core_models
 from monarch_dagster_tests.postgres.debian import debian_server
-from monarch_dagster_tests.support import DESCRIBES, Project
+from monarch_dagster_tests.support import DESCRIBES, Project, new_project
 
 # What a process that imported models handed over, by the content of all that it could import.
 IMPORTED: dict[tuple[str, bytes], bytes] = {}
@@ -65,12 +63,8 @@ def shadows(server: EmbeddedCluster) -> ShadowServer:
 @pytest.fixture
 def project(server: EmbeddedCluster, shadows: ShadowServer, tmp_path: Path) -> Iterator[Project]:
     """A project with a small core model, no metadata and an empty target."""
-    name = f"target_{secrets.token_hex(6)}"
-    with connect(server.url("postgres"), autocommit=True) as connection:
-        # Three times as fast as what the server would do by itself.
-        connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE template0 STRATEGY file_copy')
-        yield Project(tmp_path, shadows.url.set(database=name), shadows, server.url("dagster"))
-        connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with new_project(tmp_path, server, shadows) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

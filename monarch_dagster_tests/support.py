@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import subprocess
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from monarch_dagster.migrations.apply import ApplyResult, apply_revisions, rever
 from monarch_dagster.migrations.chain import Chain, load_chain
 from monarch_dagster.migrations.generate import Proposal, propose
 from monarch_dagster.migrations.proofs import Proofs, Prover
-from monarch_dagster.postgres.embedded import binaries
+from monarch_dagster.postgres.embedded import EmbeddedCluster, binaries
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.salesforce.object_meta import ObjectMeta, write_object_meta
@@ -150,6 +152,17 @@ class Project:
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stdout + done.stderr
         return done
+
+
+@contextmanager
+def new_project(folder: Path, server: EmbeddedCluster, shadows: ShadowServer) -> Iterator[Project]:
+    """Make a project with a small core model, no metadata and an empty target, which goes at the end."""
+    name = f"target_{secrets.token_hex(6)}"
+    with connect(server.url("postgres"), autocommit=True) as connection:
+        # Three times as fast as what the server would do by itself.
+        connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE template0 STRATEGY file_copy')
+        yield Project(folder, shadows.url.set(database=name), shadows, server.url("dagster"))
+        connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def account(**fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,9 @@ HOST, PID, STARTED, RUN = "monarch/host", "monarch/pid", "monarch/started", "mon
 # Dagster, "Configuring run retries": wins over what `run_retries` in dagster.yaml says. A migration that failed waits
 # for a person: the cause is a schema or its rows, and a retry would meet it again, with the same locks.
 NO_RETRY = {"dagster/max_retries": "0"}
+# Managed: a run that waits in the API's process.
 WORKING = (
+    dg.DagsterRunStatus.MANAGED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ _OWN_STORAGE: Any = {
     "local_artifact_storage": {"module": _MODULE, "class": "MonarchArtifacts", "config": {}},
     "telemetry": {"enabled": False},
 }
-_INTERRUPTS = ("Interrupted", "DagsterExecutionInterruptedError")
+INTERRUPTS = ("Interrupted", "DagsterExecutionInterruptedError")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,30 @@ class JobResult:
     run_id: str
     assets: Mapping[str, Mapping[str, Any]]
     checks: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, run_id: str, events: Iterable[dg.DagsterEvent]) -> JobResult:
+        """Read what a run reported from its events; of others than materialisations and checks nothing is taken."""
+        found = list(events)
+        materialized = [
+            event.step_materialization_data.materialization
+            for event in found
+            if event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION
+        ]
+        checked = [
+            event.asset_check_evaluation_data
+            for event in found
+            if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        ]
+        return cls(
+            run_id,
+            assets={item.asset_key.to_user_string(): plain(item.metadata) for item in materialized},
+            checks={
+                item.check_name: {"passed": item.passed, "severity": item.severity.value, **plain(item.metadata)}
+                | ({"remedy": ""} if item.passed else {})
+                for item in checked
+            },
+        )
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
@@ -84,45 +108,45 @@ def run_job(settings: Settings, name: str, config: Mapping[str, Any]) -> JobResu
         from monarch_dagster.definitions import defs
 
     run_id = make_new_run_id()
-    with _quiet(), open_instance(settings) as instance:
-        try:
-            if dead := report_dead_runs(instance):
-                log.warning(tell_reported(dead))
-            result = defs.resolve_job_def(name).execute_in_process(
-                instance=instance,
-                run_config=dict(config),
-                raise_on_error=False,
-                run_id=run_id,
-                tags={"monarch/command": name} | process_tags(run_id),
-            )
-        except (Interrupted, dg.DagsterExecutionInterruptedError):
-            # Dagster ends a run that has started by itself; one that has not would seem to wait for its start for ever.
-            run = instance.get_run_by_id(run_id)
-            if run is not None and not run.is_finished:
-                instance.report_run_failed(run, "Interrupted before it started.")
-            raise Interrupted from None
-        except (DagsterPostgresException, DBAPIError) as error:
-            raise MonarchError(
-                f"Dagster's storage went away during the run {run_id}: {_reason(error)}",
-                remedy="Was its server stopped (`monarch stop`)? What was applied is in the target's own ledger: see "
-                "`monarch status`, then run again.",
-            ) from None
+    with quiet(), open_instance(settings) as instance, ending(instance, run_id):
+        if dead := report_dead_runs(instance):
+            log.warning(tell_reported(dead))
+        result = defs.resolve_job_def(name).execute_in_process(
+            instance=instance,
+            run_config=dict(config),
+            raise_on_error=False,
+            run_id=run_id,
+            tags={"monarch/command": name} | process_tags(run_id),
+        )
     if not result.success:
         raise _failure(result)
-    materialized = [event.materialization for event in result.get_asset_materialization_events()]
-    return JobResult(
-        result.run_id,
-        assets={item.asset_key.to_user_string(): plain(item.metadata) for item in materialized},
-        checks={
-            item.check_name: {"passed": item.passed, "severity": item.severity.value, **plain(item.metadata)}
-            | ({"remedy": ""} if item.passed else {})
-            for item in result.get_asset_check_evaluations()
-        },
-    )
+    return JobResult.read(result.run_id, result.all_events)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def ending(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """See that the run that goes on meanwhile has an end in the history when it is interrupted.
+
+    Raises `Interrupted` then, and `MonarchError` where Dagster's storage went away.
+    """
+    try:
+        yield
+    except (Interrupted, dg.DagsterExecutionInterruptedError):
+        # Dagster ends a run that has started by itself; one that has not would seem to wait for its start for ever.
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            instance.report_run_failed(run, "Interrupted before it started.")
+        raise Interrupted from None
+    except (DagsterPostgresException, DBAPIError) as error:
+        raise MonarchError(
+            f"Dagster's storage went away during the run {run_id}: {_reason(error)}",
+            remedy="Was its server stopped (`monarch stop`)? What was applied is in the target's own ledger: see "
+            "`monarch status`, then run again.",
+        ) from None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
     """Keep what a run prints from the terminal; the UI shows it.
 
     People get Monarch's own lines, not those of Dagster's console logger, and `--json` prints nothing but its object.
@@ -139,7 +163,7 @@ def _quiet() -> Iterator[None]:
 
 def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
     """Return what the step that failed says; without a description it is a defect, and the UI has the trace."""
-    if any(_is_interrupt(event) for event in result.all_events):
+    if any(is_interrupt(event) for event in result.all_events):
         return Interrupted()
     for event in result.get_step_failure_events():
         data = event.step_failure_data
@@ -153,9 +177,10 @@ def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
     return MonarchError(f"The run {result.run_id} failed.", remedy="See the run in the UI (monarch dev).")
 
 
-def _is_interrupt(event: dg.DagsterEvent) -> bool:
+def is_interrupt(event: dg.DagsterEvent) -> bool:
     """Say whether a run ended here by an interrupt, in a step or between two."""
     if event.event_type is not dg.DagsterEventType.RUN_FAILURE:
         return event.event_type is dg.DagsterEventType.RUN_CANCELED
-    error = event.job_failure_data.error
-    return error is not None and error.cls_name in _INTERRUPTS
+    # A run that was ended from outside has no data.
+    error = event.job_failure_data.error if event.event_specific_data is not None else None
+    return error is not None and error.cls_name in INTERRUPTS

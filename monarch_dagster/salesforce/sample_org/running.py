@@ -5,16 +5,14 @@ The thread, the socket and the signals; what is served is in `server`. Listens o
 
 from __future__ import annotations
 
-import errno
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monarch_dagster.errors import MonarchError
+from monarch_dagster.listening import listen
 from monarch_dagster.salesforce.sample_org.credentials import FOLDER, Credentials, load_or_make_credentials
 from monarch_dagster.salesforce.sample_org.describes import DescribeFolder
 from monarch_dagster.salesforce.sample_org.faults import Faults
@@ -98,7 +96,7 @@ def running(describes: Path | None = None, *, version: int = 1, port: int = 0, h
             if connection.transport.get_extra_info("peername") == tuple(scope["client"]):
                 connection.transport.abort()
 
-    with _listen(port) as listener:
+    with listen(_HOST, port) as listener:
         # No log_config: uvicorn's own would replace the handlers of the process that the thread is a guest in.
         config = uvicorn.Config(
             Disturbed(app, faults, served, hang_up),
@@ -144,22 +142,3 @@ def serve(
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def _listen(port: int) -> socket.socket:
-    """Return a socket that accepts connections at once; they wait in its queue until the server takes them."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((_HOST, port))
-        listener.listen(2048)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise MonarchError(
-                f"Port {port} on {_HOST} is taken.", remedy="Name another --port, or 0 to have one chosen."
-            ) from error
-        raise MonarchError(
-            f"Cannot listen on port {port} of {_HOST}: {error}.", remedy="Name another --port, or 0 to have one chosen."
-        ) from error
-    return listener

@@ -22,11 +22,9 @@ def checked(check: Callable[[str], str]) -> Callable[[click.Context, click.Param
 
     def callback(context: click.Context, option: click.Parameter, value: Any) -> Any:
         try:
-            for name in [value] if isinstance(value, str) else value:
-                check(name)
+            return check(value) if isinstance(value, str) else tuple(map(check, value))
         except ValueError as error:
             raise click.BadParameter(str(error), context, option) from None
-        return value
 
     return callback
 

@@ -11,15 +11,15 @@ flat class. An asset that is materialised without a job refuses it in its step, 
 from typing import Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
-from monarch_dagster.migrations.revisions import check_name, check_range
+from monarch_dagster.migrations.revisions import NAME, RANGE, check_name, check_range
 from monarch_dagster.salesforce.guards import MAX_MISSING_PERCENT
 
 # As `migrations.environment` has it; importing that here would load SQLAlchemy with the code location.
 LOCK_TIMEOUT_SECONDS = 5
-# For as long a revision is tried again whose locks are not to be had; the same module has that.
-LONGEST_LOCK_TIMEOUT_SECONDS = 600
+# PostgreSQL takes `lock_timeout` as milliseconds in an integer of 32 bits.
+LONGEST_LOCK_TIMEOUT_SECONDS = (2**31 - 1) // 1000
 
 _FETCH = "Fetch object_meta.json from the Salesforce org. Off: use the file as it is."
 _OTHER_ORG = "Take the metadata of another org than the one that the file is of, such as a sandbox with a new id."
@@ -38,11 +38,13 @@ _LOSS = (
 )
 _UNPROVED = "Revisions (REV or FROM:TO) that may run without a proof, such as where no shadow database can be had."
 _EXPECTED = "Revision that the target must be at before anything runs (base for none); empty: any."
-_LOCK = "Seconds (1 to 600) that a statement waits for a lock before its revision is rolled back and tried again."
+_LOCK = "Seconds (1 or more) that a statement waits for a lock before its revision is rolled back and tried again."
 
 
-RevisionName = Annotated[str, AfterValidator(check_name)]
-RevisionRanges = list[Annotated[str, AfterValidator(check_range)]]
+# The patterns are for those who read the schema; whoever is refused is told in words.
+RevisionName = Annotated[str, AfterValidator(check_name), WithJsonSchema({"type": "string", "pattern": NAME})]
+_Range = Annotated[str, AfterValidator(check_range), WithJsonSchema({"type": "string", "pattern": RANGE})]
+RevisionRanges = list[_Range]
 
 
 class ObjectMetaConfig(dg.Config):

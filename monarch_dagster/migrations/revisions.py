@@ -20,14 +20,16 @@ BASE = "base"
 REVISION_LENGTH = 12
 LONGEST_SLUG = 40
 # The id of a revision holds none of the characters that Alembic gives a meaning.
-_NAME = re.compile(r"[^\s@:+-]+")
+_ID = r"[^\s@:+-]+"
+NAME = rf"^\s*({_ID})?\s*$"
+RANGE = rf"^\s*{_ID}\s*(:\s*{_ID}\s*)?$"
 _ASSIGNMENT = re.compile(r"^(revision|down_revision)\s*(?::[^=\n]+)?=\s*(.+?)\s*(?:#.*)?$", re.MULTILINE)
 _BODIES = re.compile(
     r"^def upgrade\(\) -> None:\n    (.*)\n\n\ndef downgrade\(\) -> None:\n    (.*)\n\Z", re.MULTILINE | re.DOTALL
 )
 _HAZARD = re.compile(r"^Hazard: (\w+) (.+?): (.+)$", re.MULTILINE)
 _PROPOSAL = re.compile(r"^Proposal: (\w+)(?: \(\d+ of (\d+)\))?", re.MULTILINE)
-_ID = re.compile(r"^revision\s*(?::[^=\n]+)?=\s*[\"']([^\"']+)[\"']", re.MULTILINE)
+_SAID_ID = re.compile(r"^revision\s*(?::[^=\n]+)?=\s*[\"']([^\"']+)[\"']", re.MULTILINE)
 _REPLACES = re.compile(r"^replaces = (.+)$\n", re.MULTILINE)
 
 
@@ -64,21 +66,21 @@ class Revision:
 
 
 def check_name(name: str) -> str:
-    """Return what a person wrote for a revision, where it can be one or the start of one, or is "".
+    """Return what a person wrote for a revision, without spaces around it; "" is none.
 
-    Raises `ValueError` otherwise. Source: Alembic, `ScriptDirectory.generate_revision`.
+    Raises `ValueError` for what can be neither an id nor the start of one. Source: Alembic,
+    `ScriptDirectory.generate_revision`.
     """
-    if name and not _NAME.fullmatch(name):
+    if not re.match(NAME, name):
         raise ValueError(f"{name!r} is no revision. Write its id, or the start of it, as the files' names have it.")
-    return name
+    return name.strip()
 
 
 def check_range(name: str) -> str:
     """Return what a person wrote for revisions, where it has the form of REV or FROM:TO; raise `ValueError` if not."""
-    ends = [end.strip() for end in name.split(":")]
-    if len(ends) > 2 or not all(map(_NAME.fullmatch, ends)):
+    if not re.match(RANGE, name):
         raise ValueError(f"{name!r} is neither REV nor FROM:TO. Write the ids of revisions, or the starts of them.")
-    return name
+    return name.strip()
 
 
 def read_revision(path: Path) -> Revision:
@@ -146,7 +148,7 @@ def file_name(revision: str, message: str, now: datetime) -> str:
 
 def said_id(content: bytes) -> str:
     """Return the id that a file's first line `revision = …` says, "" where it has none; nothing else is looked at."""
-    found = _ID.search(content.decode(errors="replace"))
+    found = _SAID_ID.search(content.decode(errors="replace"))
     return found[1] if found else ""
 
 

@@ -80,6 +80,7 @@ def test_the_password_of_a_target_out_of_reach_is_told_nowhere(unreachable: Api)
         ("/run-migrations", {"targt": "head"}, "body.targt: Extra inputs are not permitted"),
         ("/run-migrations", {"dry_run": "yes"}, "body.dry_run: Input should be a valid boolean"),
         ("/run-migrations", {"lock_timeout_seconds": 0}, "greater than or equal to 1"),
+        ("/run-migrations", {"allow_data_loss": ["1a2b:"]}, "neither REV nor FROM:TO"),
         ("/run-migrations", {"lock_timeout_seconds": 10**9}, "less than or equal to 2147483"),
         ("/run-migrations", {"allow_data_loss": "abc"}, "body.allow_data_loss: Input should be a valid list"),
         ("/generate-migrations", [], "body: Input should be"),

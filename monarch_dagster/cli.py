@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from monarch_dagster import local
-from monarch_dagster.command import JSON, LOSS, UNPROVED, command, run
+from monarch_dagster.command import JSON, LOSS, UNPROVED, checked, command, run
 from monarch_dagster.console import SHOWN_ROWS, Terminal, show_checks, show_rebase, show_status
+from monarch_dagster.migrations.revisions import check_name
 from monarch_dagster.salesforce.guards import MAX_MISSING_PERCENT
 from monarch_dagster.settings import Settings
 
@@ -98,7 +99,15 @@ def generate_migrations(terminal: Terminal, message: str, empty: bool, dry_run: 
 
 
 @main.command("run-migrations")
-@click.option("--to", "target", metavar="REV", default="head", show_default=True, help="Revision to apply up to.")
+@click.option(
+    "--to",
+    "target",
+    metavar="REV",
+    callback=checked(check_name),
+    default="head",
+    show_default=True,
+    help="Revision to apply up to.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the SQL, run nothing.")
 @LOSS
 @UNPROVED
@@ -147,7 +156,14 @@ def run_migrations(
 
 
 @main.command()
-@click.option("--to", "target", metavar="REV", required=True, help="Revision to go back to; base empties.")
+@click.option(
+    "--to",
+    "target",
+    metavar="REV",
+    callback=checked(check_name),
+    required=True,
+    help="Revision to go back to; base empties.",
+)
 @LOSS
 @JSON
 @command
@@ -267,6 +283,7 @@ def _proposal_json(proposal: Proposal) -> dict[str, Any]:
                 "down_revision": item.down_revision,
                 "path": str(item.path),
                 "upgrade_sql": item.upgrade_sql,
+                "downgrade_sql": item.downgrade_sql,
                 "hazards": [asdict(hazard) for hazard in item.hazards],
             }
             for item in proposal.revisions

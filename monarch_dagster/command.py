@@ -13,18 +13,36 @@ import click
 from monarch_dagster.console import Terminal, show_checks
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.interrupts import Interrupted, interruptible, uninterrupted
+from monarch_dagster.migrations.revisions import check_range
 from monarch_dagster.settings import Settings
+
+
+def checked(check: Callable[[str], str]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return the callback of an option whose values `check` takes; what it raises `ValueError` for is a wrong usage."""
+
+    def callback(context: click.Context, option: click.Parameter, value: Any) -> Any:
+        try:
+            for name in [value] if isinstance(value, str) else value:
+                check(name)
+        except ValueError as error:
+            raise click.BadParameter(str(error), context, option) from None
+        return value
+
+    return callback
+
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 LOSS = click.option(
     "--allow-data-loss",
     metavar="REV",
+    callback=checked(check_range),
     multiple=True,
     help="Revision (REV or FROM:TO) that may lose stored values. Repeatable.",
 )
 UNPROVED = click.option(
     "--allow-unproved",
     metavar="REV",
+    callback=checked(check_range),
     multiple=True,
     help="Revision (REV or FROM:TO) that may run without a proof. Repeatable.",
 )

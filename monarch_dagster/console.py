@@ -17,7 +17,7 @@ from rich.table import Table
 
 from monarch_dagster.errors import counted
 from monarch_dagster.migrations.git_state import shown
-from monarch_dagster.migrations.hazards import gravity
+from monarch_dagster.migrations.hazards import gravity, severity
 from monarch_dagster.migrations.undeclared import remedy as declare_it
 
 LOGGER = "monarch_dagster"
@@ -150,7 +150,11 @@ def show_status(terminal: Terminal, found: Mapping[str, Any]) -> None:
 
 def _show_pending(terminal: Terminal, items: Sequence[Mapping[str, Any]]) -> None:
     terminal.table("Pending", [{"revision": p["revision"], "file": Path(p["path"]).name} for p in items])
-    hazards = [{"revision": item["revision"]} | hazard for item in items for hazard in item["hazards"]]
+    hazards = [
+        {"severity": severity(hazard["kind"]), "revision": item["revision"]} | hazard
+        for item in items
+        for hazard in item["hazards"]
+    ]
     terminal.table("Hazards", sorted(hazards, key=lambda row: gravity(row["kind"])), style="yellow")
     conversions = [{"revision": item["revision"], **row} for item in items for row in item["conversions"]]
     counts = ("values", "cannot_become", "cut")

@@ -221,3 +221,16 @@ def test_the_sample_org_prints_export_lines_that_a_fetch_can_use(project: Projec
         server.send_signal(signal.SIGTERM)
         assert server.wait(10) == 0
     assert json.loads(Path(project.sources.object_meta_path).read_text())["objects"].keys() == {"Account"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run-migrations", "--to", "head-1"], "'head-1' is no revision"),
+        (["revert", "--to", "@"], "'@' is no revision"),
+        (["run-migrations", "--allow-data-loss", "1a2b:"], "'1a2b:' is neither REV nor FROM:TO"),
+        (["check", "--allow-data-loss", "a:b:c"], "'a:b:c' is neither REV nor FROM:TO"),
+    ],
+)
+def test_what_cannot_name_a_revision_is_wrong_usage(project: Project, arguments: list[str], told: str) -> None:
+    assert told in squeeze(project.monarch(*arguments, code=2).stderr)

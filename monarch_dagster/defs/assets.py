@@ -16,11 +16,11 @@ from monarch_dagster.defs.metadata import (
     describe_fetch,
     describe_git,
     describe_object_meta,
-    describe_proposal,
 )
+from monarch_dagster.defs.proposal import describe_proposal
 from monarch_dagster.defs.provenance import made_from, observation, still_made_from
 from monarch_dagster.defs.resources import MonarchResource, failing_clearly
-from monarch_dagster.defs.sources import CORE_MODELS, GROUP, LIVE_SCHEMA, SALESFORCE_ORG
+from monarch_dagster.defs.sources import CORE_MODELS, GROUP, LIVE_SCHEMA, OWNERS, SALESFORCE_ORG, TAGS
 from monarch_dagster.migrations.chain import Chain, load_chain, read_chain
 from monarch_dagster.migrations.revisions import BASE, Revision
 
@@ -34,14 +34,24 @@ SOURCES_DIGEST = "sources_digest"
 CODE_VERSION = "1"
 
 
-@dg.asset(deps=[SALESFORCE_ORG], group_name=GROUP, kinds={"salesforce", "json"}, code_version=CODE_VERSION)
+@dg.asset(
+    deps=[SALESFORCE_ORG],
+    kinds={"salesforce", "json"},
+    group_name=GROUP,
+    owners=OWNERS,
+    tags=TAGS,
+    code_version=CODE_VERSION,
+)
 def object_meta(
     context: dg.AssetExecutionContext, config: ObjectMetaConfig, monarch: MonarchResource
 ) -> dg.MaterializeResult[None]:
     """The objects and fields of the client's Salesforce org, in `object_meta.json`.
 
-    Fetched from the org, or, with `fetch` off, taken as the file stands. What the org no longer shows is kept and
-    marked missing; only a person deletes an entry.
+    - **Reads** the org's describes, 25 objects a call; with `fetch` off, the file as it stands.
+    - **Writes** the file whole and sorted, so that git shows a change list; an unchanged org gives the same bytes.
+    - **Materialise it** when the org changed. The sensor `salesforce_org`, off by default, does so by itself.
+    - **Stored data** is not touched. What the org no longer shows is kept and marked missing; only a person deletes it.
+    - **Then look at** `changes`, and at `warnings`: types kept by choice that the org's values have outgrown.
     """
     from monarch_dagster.salesforce.fetch import fetch_from
     from monarch_dagster.salesforce.guards import Guards
@@ -67,14 +77,24 @@ def object_meta(
         )
 
 
-@dg.asset(deps=[object_meta, CORE_MODELS], group_name=GROUP, kinds={"python", "sql"}, code_version=CODE_VERSION)
+@dg.asset(
+    deps=[object_meta, CORE_MODELS],
+    kinds={"python", "sql"},
+    group_name=GROUP,
+    owners=OWNERS,
+    tags=TAGS,
+    code_version=CODE_VERSION,
+)
 def revision_files(
     context: dg.AssetExecutionContext, config: RevisionFilesConfig, monarch: MonarchResource
 ) -> dg.MaterializeResult[None]:
     """Alembic revisions that take the database from the chain's head to what the schema files ask for.
 
-    The difference is taken on a shadow database, never on the target, and every revision has run up, down and up again
-    there before its file is written. With `generate` off, the files are taken as they stand.
+    - **Reads** the core models, `object_meta.json` and the revisions; the difference is taken on a shadow database.
+    - **Writes** files into `versions/`, each once it has run up, down and up again there; with `generate` off, none.
+    - **Materialise it** when a source changed. The sensor `schema_files` does so by itself.
+    - **Stored data** is not touched. A proposal that nobody edited, committed or applied is replaced by the next one.
+    - **Then look at** `changes`, `hazards` and the SQL both ways; open the file, adjust it, commit it with its source.
     """
     from monarch_dagster.migrations.beside import files_to_mend
     from monarch_dagster.migrations.generate import propose
@@ -115,14 +135,24 @@ def revision_files(
         )
 
 
-@dg.asset(deps=[revision_files, LIVE_SCHEMA], group_name=GROUP, kinds={"postgres", "sql"}, code_version=CODE_VERSION)
+@dg.asset(
+    deps=[revision_files, LIVE_SCHEMA],
+    kinds={"postgres", "sql"},
+    group_name=GROUP,
+    owners=OWNERS,
+    tags=TAGS,
+    code_version=CODE_VERSION,
+)
 def schema_state(
     context: dg.AssetExecutionContext, config: SchemaStateConfig, monarch: MonarchResource
 ) -> dg.MaterializeResult[None]:
     """The target database at a revision of the chain, as `alembic.alembic_version` says.
 
-    Pending revisions are applied, each in a transaction of its own, under one lock for the target. A revision that this
-    very run has written waits for a review, unless the run says otherwise. Stored values are lost only by name.
+    - **Reads** the revisions, and the ledger that the target keeps of what was applied.
+    - **Writes** to the target: pending revisions, each in a transaction of its own, under one lock for the target.
+    - **Materialise it** after a review. A revision that this very run has written waits for one, or for `apply_new`.
+    - **Stored data** stays with what is kept. What a revision drops or cuts goes only where the run names the revision.
+    - **Then look at** `revision_after`, `pending_revisions` and the checks. A run that was cut off is simply run again.
     """
     from monarch_dagster.migrations.adopt import adopt
     from monarch_dagster.migrations.apply import apply_revisions, revert_revisions

@@ -1,11 +1,15 @@
 """Asset checks: on `revision_files` those of the files, on `schema_state` those that compare the target with them."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from monarch_dagster.defs.assets import revision_files, schema_state
 from monarch_dagster.defs.resources import MonarchResource, failing_clearly
+
+if TYPE_CHECKING:
+    from monarch_dagster.migrations.checks import Outcome
 
 # Named here too: what is in `migrations.checks` would load SQLAlchemy with the code location.
 FILE_CHECKS = {
@@ -58,19 +62,24 @@ def _run(context: dg.AssetCheckExecutionContext, monarch: MonarchResource) -> It
         situation = Situation(settings.prover(), settings.target_url())
     for key in sorted(context.selected_asset_check_keys, key=lambda key: list(CHECKS).index(key.name)):
         outcome = run_check(CHECKS[key.name], situation)
-        alike = outcome.stored == outcome.expected
         yield dg.AssetCheckResult(
             asset_key=key.asset_key,
             check_name=key.name,
             passed=outcome.passed,
             severity=dg.AssetCheckSeverity(outcome.severity),
-            description=outcome.stored if alike else f"stored {outcome.stored}, expected {outcome.expected}",
+            description=_told(outcome),
             metadata={
                 "stored": outcome.stored,
                 "expected": outcome.expected,
                 "remedy": outcome.remedy or "none needed",
             },
         )
+
+
+def _told(outcome: "Outcome") -> str:
+    if not outcome.passed:
+        return f"stored {outcome.stored}, expected {outcome.expected}"
+    return f"{outcome.stored}, as expected" if outcome.stored == outcome.expected else outcome.stored
 
 
 checks = [revision_files_checks, schema_state_checks]

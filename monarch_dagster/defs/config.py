@@ -2,24 +2,31 @@
 
 A job maps its flat config onto its assets, so that a caller who omits a field gets the safe value written here, not the
 asset's own default. Every field has a concrete default: only those are pre-filled in the Launchpad.
+
+Dagster refuses unknown keys, wrong types and values that are none of a `Literal` while they are typed. What else is
+wrong (a range, the form of a revision's name) a job's launch refuses, before there is a run: the mapping builds the
+flat class. An asset that is materialised without a job refuses it in its step, before it does anything.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from monarch_dagster.migrations.revisions import check_name, check_range
 from monarch_dagster.salesforce.guards import MAX_MISSING_PERCENT
 
 # As `migrations.environment` has it; importing that here would load SQLAlchemy with the code location.
 LOCK_TIMEOUT_SECONDS = 5
+# For as long a revision is tried again whose locks are not to be had; the same module has that.
+LONGEST_LOCK_TIMEOUT_SECONDS = 600
 
 _FETCH = "Fetch object_meta.json from the Salesforce org. Off: use the file as it is."
 _OTHER_ORG = "Take the metadata of another org than the one that the file is of, such as a sandbox with a new id."
 _LOWER_VERSION = "Fetch with a lower API version than the file was fetched with, which may show less."
 _MAX_MISSING = (
-    "Share of the known fields (percent) that may be missing at once; more stops the fetch, since the user has most "
-    "likely lost permissions. 100 takes any share but all."
+    "Share of the known fields (percent, 0 to 100) that may be missing at once; more stops the fetch, since the user "
+    "has most likely lost permissions. 100 takes any share but all."
 )
 _OBJECTS = "Objects to fetch: names or patterns (npsp__*); empty: all that the selection in object_meta.json takes."
 _GENERATE = "Generate migrations for what changed in the schema files. Off: use the revisions that exist."
@@ -31,7 +38,11 @@ _LOSS = (
 )
 _UNPROVED = "Revisions (REV or FROM:TO) that may run without a proof, such as where no shadow database can be had."
 _EXPECTED = "Revision that the target must be at before anything runs (base for none); empty: any."
-_LOCK = "Seconds that a statement waits for a lock before its revision is rolled back and tried again."
+_LOCK = "Seconds (1 to 600) that a statement waits for a lock before its revision is rolled back and tried again."
+
+
+RevisionName = Annotated[str, AfterValidator(check_name)]
+RevisionRanges = list[Annotated[str, AfterValidator(check_range)]]
 
 
 class ObjectMetaConfig(dg.Config):
@@ -58,13 +69,15 @@ class SchemaStateConfig(dg.Config):
     direction: Literal["upgrade", "revert", "adopt"] = Field(
         default="upgrade", description="Apply revisions, take them back, or record the one that the schema equals."
     )
-    target: str = Field(default="head", description="Revision to end at: head, base, an id or the start of one.")
+    target: RevisionName = Field(default="head", description="Revision to end at: head, base, an id or its start.")
     apply_new: bool = Field(default=False, description="Also apply revisions that this very run has written.")
-    expected_version: str = Field(default="", description=_EXPECTED)
-    allow_data_loss: list[str] = Field(default=[], description=_LOSS)
-    allow_unproved: list[str] = Field(default=[], description=_UNPROVED)
+    expected_version: RevisionName = Field(default="", description=_EXPECTED)
+    allow_data_loss: RevisionRanges = Field(default=[], description=_LOSS)
+    allow_unproved: RevisionRanges = Field(default=[], description=_UNPROVED)
     dry_run: bool = Field(default=False, description=_DRY_APPLY)
-    lock_timeout_seconds: int = Field(default=LOCK_TIMEOUT_SECONDS, ge=1, description=_LOCK)
+    lock_timeout_seconds: int = Field(
+        default=LOCK_TIMEOUT_SECONDS, ge=1, le=LONGEST_LOCK_TIMEOUT_SECONDS, description=_LOCK
+    )
 
 
 class SetupConfig(dg.Config):
@@ -94,19 +107,21 @@ class GenerateConfig(dg.Config):
 class RunConfig(dg.Config):
     """Config of `run_migrations`."""
 
-    target: str = Field(default="head", description="Revision to apply up to: head, an id or the start of one.")
-    expected_version: str = Field(default="", description=_EXPECTED)
-    allow_data_loss: list[str] = Field(default=[], description=_LOSS)
-    allow_unproved: list[str] = Field(default=[], description=_UNPROVED)
+    target: RevisionName = Field(default="head", description="Revision to apply up to: head, an id or its start.")
+    expected_version: RevisionName = Field(default="", description=_EXPECTED)
+    allow_data_loss: RevisionRanges = Field(default=[], description=_LOSS)
+    allow_unproved: RevisionRanges = Field(default=[], description=_UNPROVED)
     dry_run: bool = Field(default=False, description=_DRY_APPLY)
-    lock_timeout_seconds: int = Field(default=LOCK_TIMEOUT_SECONDS, ge=1, description=_LOCK)
+    lock_timeout_seconds: int = Field(
+        default=LOCK_TIMEOUT_SECONDS, ge=1, le=LONGEST_LOCK_TIMEOUT_SECONDS, description=_LOCK
+    )
 
 
 class RevertConfig(dg.Config):
     """Config of `revert_migrations`."""
 
-    target: str = Field(default="", description="Revision to go back to (base empties). The run demands one.")
-    allow_data_loss: list[str] = Field(default=[], description=_LOSS)
+    target: RevisionName = Field(default="", description="Revision to go back to (base empties). The run demands one.")
+    allow_data_loss: RevisionRanges = Field(default=[], description=_LOSS)
 
 
 class AdoptConfig(dg.Config):

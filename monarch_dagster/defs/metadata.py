@@ -1,22 +1,25 @@
-"""What the UI and the commands show of each result. Pure: a domain result in, Dagster metadata out."""
+"""What the UI and the commands show of a fetch, an apply and an adoption. Pure: a domain result in, metadata out.
+
+Holds the kinds of values too. What is shown of a proposal, which has most to read, belongs in `proposal`.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from monarch_dagster.migrations.revisions import BASE, Hazard, Revision
+from monarch_dagster.migrations.revisions import BASE, Revision
+from monarch_dagster.postgres.quoting import storable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from monarch_dagster.migrations.adopt import Adoption
     from monarch_dagster.migrations.apply import ApplyResult
-    from monarch_dagster.migrations.generate import Proposal
     from monarch_dagster.migrations.git_state import GitState
     from monarch_dagster.salesforce.changes import Change
     from monarch_dagster.salesforce.fetch import FetchResult
@@ -57,14 +60,14 @@ def describe_fetch(result: FetchResult) -> Metadata:
     found = counts(changes)
     new_objects = sum(item.kind == "added" and not item.field for item in changes)
     new_fields = found.get("added", 0) - new_objects
-    told = [_count(new_objects, "object", "added")] if new_objects else []
-    told += [_count(new_fields, "field", "added")] if new_fields else []
+    told = [count(new_objects, "object", "added")] if new_objects else []
+    told += [count(new_fields, "field", "added")] if new_fields else []
     told += [f"{number:,} {WORDS.get(kind, kind)}" for kind, number in found.items() if kind != "added"]
     reasons = [f"{count} {reason}" for reason, count in Counter(result.left_out.values()).most_common(LISTED_REASONS)]
     if result.unaffected:
         told.append(f"{result.unaffected:,} in picklists or the like only")
     lines = [
-        f"{_count(result.described, 'object', 'described')} in {_count(result.calls, 'call')}: "
+        f"{count(result.described, 'object', 'described')} in {count(result.calls, 'call')}: "
         f"{', '.join(told) or 'nothing changed'}."
     ]
     if result.namespaces:
@@ -78,47 +81,12 @@ def describe_fetch(result: FetchResult) -> Metadata:
         "warnings": table([{"warning": str(item)} for item in result.tight]),
         "described": result.described,
         "calls": result.calls,
+        "seconds": round(result.seconds, 2),
         "unchanged": result.unchanged,
         "unaffected": result.unaffected,
         "objects_added": new_objects,
         "fields_added": new_fields,
     } | {f"changed_{kind}": found.get(kind, 0) for kind in KINDS if kind != "added"}
-
-
-def describe_proposal(proposal: Proposal, *, dry_run: bool) -> Metadata:
-    """Describe a proposal so that a reviewer can act on it."""
-    head = proposal.head_before or BASE
-    if not proposal.revisions:
-        summary = f"Nothing to generate: the revisions come to what the schema files ask for (head {head})."
-        return {
-            "summary": _with_superseded(summary, proposal, dry_run),
-            "head": head,
-            REVISIONS: [],
-            "superseded": _superseded(proposal),
-            "warnings": _warnings(proposal),
-            "carried": _carried(proposal),
-        }
-    verb = "would be proposed (dry run, nothing was written)" if dry_run else "proposed"
-    lines = "\n".join(f"{item.revision} {verb}: {item.path}" for item in proposal.revisions)
-    relations = len({change.relation for change in proposal.changes})
-    summary = f"{lines}\n{_count(relations, 'relation')} changed; proved up, down and up again on a shadow."
-    return {
-        "summary": _with_superseded(summary, proposal, dry_run),
-        "head": head if dry_run else proposal.head,
-        "head_before": head,
-        "proposal": proposal.id,
-        REVISIONS: [item.revision for item in proposal.revisions],
-        "path": dg.MetadataValue.path(str(proposal.revisions[0].path)),
-        "changes": table(_changes(proposal)),
-        "upgrade_sql": _sql("\n".join(item.upgrade_sql for item in proposal.revisions)),
-        "hazards": table(
-            _by_gravity(_row(item.revision, hazard) for item in proposal.revisions for hazard in item.hazards)
-        ),
-        "warnings": _warnings(proposal),
-        "carried": _carried(proposal),
-        "superseded": _superseded(proposal),
-        "relations_changed": relations,
-    }
 
 
 def describe_git(found: GitState) -> Metadata:
@@ -134,12 +102,12 @@ def describe_git(found: GitState) -> Metadata:
 def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Revision] = ()) -> Metadata:
     """Describe what ran on the target, and what did not."""
     before, after = result.before or BASE, result.after or BASE
-    pending = f", {_count(len(result.pending), 'revision')} pending" if result.pending else ""
+    pending = f", {count(len(result.pending), 'revision')} pending" if result.pending else ""
     if dry_run:
         summary = f"Dry run: nothing was run. The target is at {before}{pending}."
     elif result.applied:
         verb = "applied" if result.applied[0].direction == "upgrade" else "reverted"
-        summary = f"{_count(len(result.applied), 'revision', verb)}: {before} → {after}{pending}."
+        summary = f"{count(len(result.applied), 'revision', verb)}: {before} → {after}{pending}."
     else:
         summary = f"Nothing to run: the target is at {after}{pending}."
     if held_back:
@@ -161,9 +129,10 @@ def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Re
             ]
         ),
         "pending": table([{"revision": item.revision, "file": item.path.name} for item in result.pending]),
+        "pending_revisions": len(result.pending),
         "hazards": _hazards_on_target(result),
         "revisions_run": len(result.applied),
-        "seconds": round(sum(item.seconds for item in result.applied), 2),
+        "seconds": round(sum((item.seconds for item in result.applied), 0.0), 2),
     }
     if registry is not None:
         metadata["registry"] = registry.told
@@ -171,7 +140,7 @@ def describe_apply(result: ApplyResult, *, dry_run: bool, held_back: Sequence[Re
     if result.conversions:
         metadata["conversions"] = table([{"revision": item.revision, **item.to_json()} for item in result.conversions])
     if result.sql:
-        metadata["sql"] = _sql(result.sql)
+        metadata["sql"] = sql(result.sql)
     return metadata
 
 
@@ -200,10 +169,14 @@ def plain(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:
 def _plain_value(value: dg.MetadataValue[Any]) -> Any:
     if isinstance(value, dg.TableMetadataValue):
         return [dict(record.data) for record in value.records]
+    if isinstance(value, dg.TableSchemaMetadataValue):
+        return [{"name": item.name, "type": item.type} for item in value.schema.columns]
+    if isinstance(value, dg.CodeReferencesMetadataValue):
+        return [item.source for item in value.code_references]
     return [] if value == NO_ROWS else value.value
 
 
-def _count(number: int, noun: str, verb: str = "") -> str:
+def count(number: int, noun: str, verb: str = "") -> str:
     """Return such as "1 object added", "2 objects added" and "2 missing"."""
     plural = "s" if number != 1 and noun in ("object", "field", "relation", "revision", "call") else ""
     return f"{number:,} {noun}{plural} {verb}".rstrip()
@@ -213,46 +186,6 @@ def _told(change: Change) -> dict[str, str]:
     return {"name": change.name, "before": change.before, "after": change.after, "note": change.note}
 
 
-def _changes(proposal: Proposal) -> list[dict[str, str]]:
-    # Loaded here: the code location does without the domain until something runs.
-    from monarch_dagster.migrations.changes import change_kind
-
-    return [
-        {
-            "relation": item.relation,
-            "change": change_kind(item),
-            "what": item.aspect,
-            "from": item.found[:200],
-            "to": item.expected[:200],
-        }
-        for item in proposal.changes
-    ]
-
-
-def _with_superseded(summary: str, proposal: Proposal, dry_run: bool) -> str:
-    if not proposal.superseded:
-        return summary
-    verb = "would be deleted" if dry_run else "deleted"
-    names = ", ".join(item.path.name for item in proposal.superseded)
-    return f"{summary}\nSuperseded, as nobody has edited, committed or applied it, and {verb}: {names}"
-
-
-def _superseded(proposal: Proposal) -> dg.MetadataValue[Any]:
-    return table([{"revision": item.revision, "file": item.path.name} for item in proposal.superseded])
-
-
-def _warnings(proposal: Proposal) -> dg.MetadataValue[Any]:
-    return table([{"warning": text} for text in proposal.warnings])
-
-
-def _carried(proposal: Proposal) -> dg.MetadataValue[Any]:
-    return table([{"carried": name} for name in proposal.carried])
-
-
-def _row(revision: str, hazard: Hazard) -> dict[str, Any]:
-    return {"revision": revision, "kind": hazard.kind, "object": hazard.object, "detail": hazard.detail}
-
-
 def _hazards_on_target(result: ApplyResult) -> dg.MetadataValue[Any]:
     # Loaded here: the code location does without the domain until something runs.
     from monarch_dagster.migrations.sizes import hazard_rows
@@ -260,15 +193,9 @@ def _hazards_on_target(result: ApplyResult) -> dg.MetadataValue[Any]:
     return table(hazard_rows(result.pending, result.sizes))
 
 
-def _by_gravity(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    # Loaded here: the code location does without the domain until something runs.
-    from monarch_dagster.migrations.hazards import gravity
-
-    return sorted(rows, key=lambda row: gravity(row["kind"]))
-
-
 def table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
-    shown = [dg.TableRecord(dict(row)) for row in rows[:SHOWN_ROWS]]
+    """Return rows as a table, "none" for no row; of more than `SHOWN_ROWS` the first, and how many there are more."""
+    shown = [dg.TableRecord(_storable(row)) for row in rows[:SHOWN_ROWS]]
     if not shown:
         return NO_ROWS
     if len(rows) > SHOWN_ROWS:
@@ -281,6 +208,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.table(shown)
 
 
-def _sql(text: str) -> dg.MetadataValue[Any]:
+def sql(text: str) -> dg.MetadataValue[Any]:
+    """Return SQL as code, cut where it is longer than anybody reads in a browser."""
     shown = text if len(text) <= SHOWN_SQL else f"{text[:SHOWN_SQL]}\n-- … {len(text) - SHOWN_SQL:,} characters more"
     return dg.MetadataValue.md(f"```sql\n{shown.strip()}\n```")
+
+
+def _storable(row: Mapping[str, Any]) -> dict[str, Any]:
+    # Labels come from the org: half a character would keep the whole page from being sent.
+    return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}

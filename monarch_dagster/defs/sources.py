@@ -13,12 +13,17 @@ import dagster as dg
 from monarch_dagster.defs.resources import MonarchResource, failing_clearly
 
 GROUP = "provider_schema"
+# Who answers for the warehouse's schema and is asked when a check fails. Dagster takes team:NAME or an e-mail address.
+# The name of a client's own team goes here.
+OWNERS = ["team:data-platform"]
+# By which the UI's filters find all of Monarch, runs too, in an instance that it shares with other code locations.
+TAGS = {"domain": "schema_migrations"}
 SALESFORCE_ORG, CORE_MODELS, LIVE_SCHEMA = "salesforce_org", "core_models", "live_schema"
 Observing = Callable[..., dg.ObserveResult]
 
 
 def _observable(name: str, kind: str, description: str) -> Callable[[Observing], dg.AssetsDefinition]:
-    spec = dg.AssetSpec(name, group_name=GROUP, kinds={kind}, description=description)
+    spec = dg.AssetSpec(name, group_name=GROUP, owners=OWNERS, tags=TAGS, kinds={kind}, description=description)
 
     def declare(observe: Observing) -> dg.AssetsDefinition:
         with warnings.catch_warnings():
@@ -34,8 +39,12 @@ def _observable(name: str, kind: str, description: str) -> Callable[[Observing],
 @_observable(
     SALESFORCE_ORG,
     "salesforce",
-    "The client's Salesforce org. Its version is a digest of all that bears on the schema; a look takes one call for "
-    "25 objects, and writes nothing.",
+    """The client's Salesforce org, as the user of the `SALESFORCE_*` settings may see it.
+
+- **Version**: a digest of all that bears on the schema; rows and picklist values leave it as it is.
+- **Observe it** to learn whether `object_meta` is stale: one call for 25 objects, and nothing is written.
+- **Then look at** `changes`, how many entries of `object_meta.json` a fetch would change.
+""",
 )
 def salesforce_org(monarch: MonarchResource) -> dg.ObserveResult:
     """Observe the org."""
@@ -55,8 +64,12 @@ def salesforce_org(monarch: MonarchResource) -> dg.ObserveResult:
 @_observable(
     CORE_MODELS,
     "python",
-    "Monarch's SQLAlchemy models (MONARCH_CORE_MODELS). Their version is a digest of the files, which are not imported "
-    "for that.",
+    """Monarch's SQLAlchemy models, one file for each schema of its own (`MONARCH_CORE_MODELS`).
+
+- **Version**: a digest of the files, which are not imported for that, so that a broken one can be observed too.
+- **Observe it** after an edit; the sensor `schema_files` does so by itself. `revision_files` is stale then.
+- **Edited by people**, and committed together with the revision that an edit leads to.
+""",
 )
 def core_models(monarch: MonarchResource) -> dg.ObserveResult:
     """Observe the models' files."""
@@ -71,8 +84,12 @@ def core_models(monarch: MonarchResource) -> dg.ObserveResult:
 @_observable(
     LIVE_SCHEMA,
     "postgres",
-    "The target's schema as it is there. Its version changes where somebody else than Monarch changes it: by hand, or "
-    "with another record of what was applied.",
+    """The target's schema as it is there, beside what Monarch's ledger recorded on that server.
+
+- **Version**: changes where somebody else than Monarch changes the schema, or the record of what was applied.
+- **Observe it** to learn of drift: a few catalog queries, and nothing is written.
+- **Then look at** `drift`, which the check `no_drift` explains, and `foreign`: relations that Monarch never touches.
+""",
 )
 def live_schema(monarch: MonarchResource) -> dg.ObserveResult:
     """Observe the target."""

@@ -2,17 +2,69 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import MetaData
 
 from monarch_dagster.errors import counted
 from monarch_dagster.postgres.types import change_of
-from monarch_dagster.schema.facts import Difference, parse_column
+from monarch_dagster.schema.facts import Difference, Facts, parse_column
+from monarch_dagster.schema.provider import ENTRY
 
 COLUMN = "column "
 NAME = "the name"
+NAME_OF = f"{NAME} of "
 # In the order in which a summary has them.
 KINDS = ("added", "widened", "narrowed", "retyped", "renamed", "changed", "dropped")
+
+
+@dataclass(frozen=True)
+class ProviderColumn:
+    """A column of a table of the provider's that a proposal adds or changes, as it will be.
+
+    The type is as PostgreSQL prints it. `field` is the entry of `object_meta.json` that it comes from
+    ("Account.Name"), `change` a kind of change, "" for a column that stays as it is.
+    """
+
+    table: str
+    name: str
+    type: str
+    nullable: bool
+    field: str
+    label: str
+    change: str
+
+
+def provider_columns(changes: Iterable[Difference], wanted: Facts, metadata: MetaData) -> tuple[ProviderColumn, ...]:
+    """Return the columns of all tables of the provider's that changes are about, those that change first.
+
+    Args:
+        changes: the proposal's changes, renames included.
+        wanted: the facts that the proposal comes to.
+        metadata: the tables that are declared; the provider's say from which entry they come.
+    """
+    kinds: dict[str, dict[str, str]] = defaultdict(dict)
+    for change in changes:
+        # A column that is renamed may be converted as well, which is told later, and is what counts.
+        kinds[change.relation][change.aspect.removeprefix(NAME_OF)] = change_kind(change)
+    found = []
+    for key, table in sorted(metadata.tables.items()):
+        relation = f"table {key}"
+        if ENTRY not in table.info or relation not in kinds or relation not in wanted.relations:
+            continue
+        whole = kinds[relation].get("the table", "")
+        for aspect, definition in wanted.relations[relation].items():
+            column = table.columns.get(aspect.removeprefix(COLUMN))
+            if not aspect.startswith(COLUMN) or column is None:
+                continue
+            entry, parts = column.info[ENTRY], parse_column(definition)
+            kind = kinds[relation].get(aspect, whole)
+            found.append(
+                ProviderColumn(key, column.name, parts.type, not parts.not_null, str(entry), entry.field.label, kind)
+            )
+    return tuple(sorted(found, key=lambda item: not item.change))
 
 
 def change_kind(change: Difference) -> str:

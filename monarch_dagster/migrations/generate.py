@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy import URL
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.files import delete_file, folder_lock, replace_file
 from monarch_dagster.migrations.chain import Chain, load_chain
+from monarch_dagster.migrations.changes import ProviderColumn, provider_columns
 from monarch_dagster.migrations.proofs import Proofs
 from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts, keep_clone
 from monarch_dagster.migrations.revisions import BASE, Hazard, Revision, file_name, revision_id
@@ -30,6 +32,7 @@ from monarch_dagster.schema.facts import Difference, Facts, carry, differences, 
 
 if TYPE_CHECKING:
     from monarch_dagster.migrations.compose import Draft
+    from monarch_dagster.migrations.prove import Proved
     from monarch_dagster.migrations.renames import Rename
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ class ProposedRevision:
     path: Path
     text: str
     upgrade_sql: str
+    downgrade_sql: str
     hazards: tuple[Hazard, ...] = ()
 
 
@@ -65,6 +69,11 @@ class Proposal:
     carried: tuple[str, ...] = ()
     # What was proposed before and nobody has taken up: its files are gone, or would go after a dry run.
     superseded: tuple[Revision, ...] = ()
+    columns: tuple[ProviderColumn, ...] = ()
+    # The major version that it was proved on (0: none), and how long the proof and the whole took: no part of it.
+    postgresql: int = field(default=0, compare=False)
+    proof_seconds: float = field(default=0.0, compare=False)
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def head(self) -> str | None:
@@ -97,7 +106,7 @@ def propose(
     Raises `MonarchError`, with nothing written, for sources or a chain that cannot be trusted, and for a difference
     that the generated operations do not remove.
     """
-    message = message.strip()
+    message, started = message.strip(), time.monotonic()
     with folder_lock(sources.schema_dir, write=not dry_run):
         chain = load_chain(sources.schema_dir)
         if empty:
@@ -111,7 +120,7 @@ def propose(
                 chain = chain.extended(_as_read(item))
                 if not empty:
                     proofs.keep(chain, item.revision, shadows.major)
-        return proposal
+        return replace(proposal, seconds=time.monotonic() - started)
 
 
 def _write(proposal: Proposal) -> None:
@@ -154,12 +163,10 @@ def _propose_empty(chain: Chain, message: str) -> Proposal:
 
     # Two empty revisions behind one head would be one and the same; the message tells them apart.
     revision = revision_id(chain.head, message, "empty")
-    body = "pass"
-    text = render_revision(
-        revision=revision, down_revision=chain.head, message=message, hazards=(), upgrades=body, downgrades=body
-    )
+    said = {"message": message, "upgrades": "pass", "downgrades": "pass"}
+    text = render_revision(revision=revision, down_revision=chain.head, hazards=(), **said)
     path = chain.directory / file_name(revision, message, datetime.now(UTC))
-    return Proposal(chain.head, (ProposedRevision(revision, chain.head, path, text, ""),))
+    return Proposal(chain.head, (ProposedRevision(revision, chain.head, path, text, "", ""),))
 
 
 def _propose_changes(
@@ -188,7 +195,7 @@ def _propose_on(
     fresh: bool = False,
 ) -> Proposal:
     from monarch_dagster.migrations.compose import Way, compose, summarise
-    from monarch_dagster.migrations.limits import check_columns
+    from monarch_dagster.migrations.limits import check_columns, used_after
     from monarch_dagster.migrations.prove import prove_drafts
     from monarch_dagster.migrations.provider_renames import provider_hints
     from monarch_dagster.migrations.renames import find_renames, likely_renames
@@ -206,42 +213,45 @@ def _propose_on(
         superseded = tuple(open_proposals(chain))
         if superseded:
             rest = chain.less({item.revision for item in superseded})
-            return replace(
-                _propose_on(sources, rest, shadows, message, lambda _: (), fresh=fresh), superseded=superseded
-            )
+            proposal = _propose_on(sources, rest, shadows, message, lambda _: (), fresh=fresh)
+            return replace(proposal, superseded=superseded)
         renamed = renamed_facts(url, before, renames)
         way = Way(before, renamed, carry(renamed, declared), renames)
-        check_columns(renamed, way.wanted, _used_columns(url, renames))
+        check_columns(renamed, way.wanted, used_after(url, renames))
         changes = tuple(differences(way.wanted, way.renamed))
         drafts = compose(chain.head, way, desired, message or summarise(changes, renames))
-        statements = prove_drafts(url, drafts, before)
-        revisions = tuple(_proposed(chain, item, message, sql) for item, sql in zip(drafts, statements, strict=True))
+        proofs = prove_drafts(url, drafts, before)
+        revisions = tuple(_proposed(chain, item, message, proof) for item, proof in zip(drafts, proofs, strict=True))
         # The clone is now what the next command would have to replay.
         keep_clone(shadows, chain.extended(*map(_as_read, revisions)), url)
-    file = str(sources.object_meta_path)
     hints = (
         *likely_renames(way.renamed, way.wanted, desired.metadata),
-        *provider_hints(before, way.renamed, desired.meta, sources.provider_schema, file),
+        *provider_hints(before, way.renamed, desired.meta, sources.provider_schema, str(sources.object_meta_path)),
     )
     if lines := undeclared(chain, way.wanted, way.renamed):
         hints = (*hints, remedy(lines))
     for hint in hints:
         log.warning("%s", hint)
+    changes = (*(item.change for item in renames), *changes)
     return Proposal(
         chain.head,
         revisions,
-        (*(item.change for item in renames), *changes),
+        changes,
         (*desired.warnings, *hints),
         drafts[0].proposal,
         before.carried(),
+        columns=provider_columns(changes, way.wanted, desired.metadata),
+        postgresql=shadows.major,
+        proof_seconds=sum(item.seconds for item in proofs),
     )
 
 
-def _proposed(chain: Chain, draft: Draft, message: str, sql: str) -> ProposedRevision:
+def _proposed(chain: Chain, draft: Draft, message: str, proof: Proved) -> ProposedRevision:
     # A minute apart, so that a listing has them in their order.
     now = datetime.now(UTC) + timedelta(minutes=draft.number - 1)
     path = chain.directory / file_name(draft.revision, f"{message} {draft.part}", now)
-    return ProposedRevision(draft.revision, draft.down_revision, path, draft.text, sql, draft.hazards)
+    ends, sql = (draft.revision, draft.down_revision), (proof.upgrade_sql, proof.downgrade_sql)
+    return ProposedRevision(*ends, path, draft.text, *sql, draft.hazards)
 
 
 def renamed_facts(url: URL, before: Facts, renames: Sequence[Rename]) -> Facts:
@@ -258,16 +268,6 @@ def renamed_facts(url: URL, before: Facts, renames: Sequence[Rename]) -> Facts:
         renamed = read_facts(connection, user_schemas(connection))
         connection.rollback()
     return renamed
-
-
-def _used_columns(url: URL, renames: Sequence[Rename]) -> Mapping[str, int]:
-    """Return how many columns tables have, dropped ones counted, by the names that renames give them."""
-    from monarch_dagster.migrations.limits import used_columns
-
-    with connect(url) as connection:
-        used = used_columns(connection)
-    new = {f"{item.schema}.{item.old}": f"{item.schema}.{item.new}" for item in renames if not item.column}
-    return {new.get(name, name): count for name, count in used.items()}
 
 
 def _as_read(proposed: ProposedRevision) -> Revision:

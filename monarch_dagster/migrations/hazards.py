@@ -25,7 +25,20 @@ LOCK = "lock"
 LIMIT = "limit"
 IRREVERSIBLE = "irreversible"
 CARRIED = "carried"
-KINDS = (DATA_LOSS, IRREVERSIBLE, CONVERSION, REWRITE, SCAN, CARRIED, LIMIT, LOCK)
+# The gravest first: what nothing brings back; what cannot be undone, or may stop or block for long; what wants a look
+# beforehand; what is over in a moment as a rule.
+SEVERITIES = {
+    DATA_LOSS: "critical",
+    IRREVERSIBLE: "high",
+    CONVERSION: "high",
+    REWRITE: "high",
+    SCAN: "medium",
+    CARRIED: "medium",
+    LIMIT: "medium",
+    LOCK: "low",
+}
+UNRATED = "unrated"
+KINDS = tuple(SEVERITIES)
 
 # From here on it is worth a word.
 MANY_COLUMNS = 1_400
@@ -146,6 +159,11 @@ def converted_types(hazard: Hazard) -> tuple[str, str] | None:
 def gravity(kind: str) -> int:
     """Return where a kind stands, the gravest first; one that a person made up comes last."""
     return KINDS.index(kind) if kind in KINDS else len(KINDS)
+
+
+def severity(kind: str) -> str:
+    """Return how grave a kind is: "critical", "high", "medium" or "low"; "unrated" for one that a person made up."""
+    return SEVERITIES.get(kind, UNRATED)
 
 
 def sorted_hazards(hazards: Iterable[Hazard]) -> tuple[Hazard, ...]:

@@ -6,7 +6,7 @@ catalog, of the clone that the chain built and of the target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from sqlalchemy import URL, Connection
 
@@ -14,6 +14,7 @@ from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.chain import Chain
 from monarch_dagster.migrations.hazards import MANY_COLUMNS
 from monarch_dagster.migrations.planning.columns import altered_columns
+from monarch_dagster.migrations.renames import Rename
 from monarch_dagster.migrations.replay import chain_clone
 from monarch_dagster.migrations.row_width import ROW_BYTES, row_bytes, told_width
 from monarch_dagster.postgres.engines import connect, reading
@@ -31,6 +32,14 @@ Columns = Mapping[str, int]
 def used_columns(connection: Connection, least: int = 0) -> Columns:
     """Return how many columns tables have, dropped ones counted; only of tables with `least` or more."""
     return {str(row[0]): int(row[1]) for row in connection.exec_driver_sql(_USED, (least,))}
+
+
+def used_after(url: URL, renames: Iterable[Rename]) -> Columns:
+    """Return how many columns the tables of a clone have, by the names that renames give them."""
+    with connect(url) as connection:
+        used = used_columns(connection)
+    new = {f"{item.schema}.{item.old}": f"{item.schema}.{item.new}" for item in renames if not item.column}
+    return {new.get(name, name): count for name, count in used.items()}
 
 
 class TooManyColumnsError(MonarchError):

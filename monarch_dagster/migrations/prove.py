@@ -7,6 +7,7 @@ are is `rows`'.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,8 +54,17 @@ class _Subject:
     remedy: str
 
 
-def prove_drafts(url: URL, drafts: Sequence[Draft], before: Facts) -> list[str]:
-    """Prove drafts on a clone that is at the first one's down revision. Return the SQL of each upgrade.
+@dataclass(frozen=True)
+class Proved:
+    """What the proof of a draft shows: the SQL of its two ways, and how long they took up, down and up, in seconds."""
+
+    upgrade_sql: str
+    downgrade_sql: str
+    seconds: float
+
+
+def prove_drafts(url: URL, drafts: Sequence[Draft], before: Facts) -> list[Proved]:
+    """Prove drafts on a clone that is at the first one's down revision.
 
     Raises `MonarchError` for a difference that remains, rows that do not survive, a table that is written anew without
     a hazard that says so, or a step that PostgreSQL refuses.
@@ -64,8 +74,12 @@ def prove_drafts(url: URL, drafts: Sequence[Draft], before: Facts) -> list[str]:
         called = "The generated revision"
         subject = _Subject(draft.revision, draft.down_revision, draft.text, draft.hazards, draft.end, called, BY_HAND)
         with _files(subject) as versions:
+            started = time.monotonic()
             before = _prove(url, versions, subject, before)
-            found.append(runner.upgrade_sql(versions, draft.down_revision, draft.revision, Options(url, shadow=True)))
+            seconds = time.monotonic() - started
+            down, options = draft.down_revision, Options(url, shadow=True)
+            upgrade = runner.upgrade_sql(versions, down, draft.revision, options)
+            found.append(Proved(upgrade, runner.downgrade_sql(versions, draft.revision, down, options), seconds))
     return found
 
 

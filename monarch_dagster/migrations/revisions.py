@@ -19,6 +19,8 @@ BASE = "base"
 # Alembic's own length; version_num is VARCHAR(32).
 REVISION_LENGTH = 12
 LONGEST_SLUG = 40
+# The id of a revision holds none of the characters that Alembic gives a meaning.
+_NAME = re.compile(r"[^\s@:+-]+")
 _ASSIGNMENT = re.compile(r"^(revision|down_revision)\s*(?::[^=\n]+)?=\s*(.+?)\s*(?:#.*)?$", re.MULTILINE)
 _BODIES = re.compile(
     r"^def upgrade\(\) -> None:\n    (.*)\n\n\ndef downgrade\(\) -> None:\n    (.*)\n\Z", re.MULTILINE | re.DOTALL
@@ -59,6 +61,24 @@ class Revision:
     proposal_size: int = 1
     # What a rebase put it in the place of: each set of revisions, all of them applied, comes to the same as this one.
     replaces: tuple[frozenset[str], ...] = ()
+
+
+def check_name(name: str) -> str:
+    """Return what a person wrote for a revision, where it can be one or the start of one, or is "".
+
+    Raises `ValueError` otherwise. Source: Alembic, `ScriptDirectory.generate_revision`.
+    """
+    if name and not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no revision. Write its id, or the start of it, as the files' names have it.")
+    return name
+
+
+def check_range(name: str) -> str:
+    """Return what a person wrote for revisions, where it has the form of REV or FROM:TO; raise `ValueError` if not."""
+    ends = [end.strip() for end in name.split(":")]
+    if len(ends) > 2 or not all(map(_NAME.fullmatch, ends)):
+        raise ValueError(f"{name!r} is neither REV nor FROM:TO. Write the ids of revisions, or the starts of them.")
+    return name
 
 
 def read_revision(path: Path) -> Revision:

@@ -56,6 +56,18 @@ def upgrade_sql(versions: Sequence[Path], start: str | None, to: str, options: O
     return buffer.getvalue()
 
 
+def downgrade_sql(versions: Sequence[Path], start: str, to: str | None, options: Options) -> str:
+    """Return the SQL of the downgrade from `start` to `to` (None for base); nothing runs."""
+    from alembic import command
+
+    buffer = io.StringIO()
+    with _running():
+        config = _config(versions, options)
+        config.output_buffer = buffer
+        command.downgrade(config, f"{start}:{to or 'base'}", sql=True)
+    return buffer.getvalue()
+
+
 def _config(versions: Sequence[Path], options: Options) -> Config:
     from alembic.config import Config
 

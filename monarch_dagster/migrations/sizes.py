@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import URL
 
-from monarch_dagster.migrations.hazards import LIMIT, MANY_COLUMNS, gravity
+from monarch_dagster.migrations.hazards import LIMIT, MANY_COLUMNS, gravity, severity
 from monarch_dagster.migrations.revisions import Hazard, Revision
 from monarch_dagster.postgres.engines import reading
 from monarch_dagster.schema.columns import MOST_COLUMNS
@@ -63,7 +63,8 @@ def size_of(hazard: Hazard, sizes: Sizes) -> TableSize | None:
 def hazard_rows(pending: Iterable[Revision], sizes: Sizes) -> list[dict[str, str]]:
     """Return the hazards of revisions and of the target's tables, the gravest first, with rows and size of the table.
 
-    Each has the keys revision, kind, object, detail, rows and size, the last two "" where the target has no such table.
+    Each has the keys severity, revision, kind, object, detail, rows and size, the last two "" where the target has no
+    such table.
     """
     found = [(item.revision, hazard) for item in pending for hazard in item.hazards]
     found += [("", hazard) for hazard in live_hazards(sizes)]
@@ -71,9 +72,14 @@ def hazard_rows(pending: Iterable[Revision], sizes: Sizes) -> list[dict[str, str
     for revision, hazard in sorted(found, key=lambda item: gravity(item[1].kind)):
         size = size_of(hazard, sizes)
         held = {"rows": f"about {size.rows:,}", "size": human_bytes(size.bytes)} if size else {"rows": "", "size": ""}
-        told = {"revision": revision, "kind": hazard.kind, "object": hazard.object, "detail": hazard.detail}
-        rows.append(told | held)
+        rows.append(hazard_row(revision, hazard) | held)
     return rows
+
+
+def hazard_row(revision: str, hazard: Hazard) -> dict[str, str]:
+    """Return a hazard of a revision as a row for people."""
+    told = {"kind": hazard.kind, "object": hazard.object, "detail": hazard.detail}
+    return {"severity": severity(hazard.kind), "revision": revision, **told}
 
 
 def live_hazards(sizes: Sizes) -> list[Hazard]:

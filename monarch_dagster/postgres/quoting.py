@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+# PostgreSQL's text holds neither; JSON does.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 # What pg_get_keywords() of PostgreSQL 18 has that is not "unreserved"; earlier ones have some less.
 _KEYWORDS = """
@@ -40,3 +42,9 @@ def literal(text: str) -> str:
     """Return `text` as a string constant that reads the same whatever `standard_conforming_strings` says."""
     quoted = text.replace("'", "''")
     return f"E'{quoted.replace(chr(92), chr(92) * 2)}'" if "\\" in text else f"'{quoted}'"
+
+
+def storable(text: str) -> str:
+    """Return a text as PostgreSQL and UTF-8 can hold it: for what they cannot, it has the replacement character."""
+    # Few texts need it, and there are many.
+    return text if text.isprintable() else _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)

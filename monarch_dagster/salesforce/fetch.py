@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monarch_dagster.errors import MonarchError
@@ -62,6 +63,8 @@ class FetchResult:
     org_digest: str = ""
     """SHA-256 in hex of all that was read and bears on the schema, whatever the file has; "" after a partial fetch."""
 
+    seconds: float = field(default=0.0, compare=False)
+
 
 def fetch_object_meta(
     path: Path,
@@ -79,7 +82,7 @@ def fetch_object_meta(
     leaving the file as it is, when the org, its answers or the file are not as expected, and for what `guards` do not
     allow.
     """
-    before = digest(path)
+    started, before = time.monotonic(), digest(path)
     stored = read_object_meta(path) or ObjectMeta()
     org.read_limits()
     org_id = org.org_id()
@@ -119,9 +122,10 @@ def fetch_object_meta(
     counts = {"calls": org.budget.spent, "unchanged": reading.unchanged, "unaffected": reading.unaffected}
     shown = ObjectMeta(org_id=org_id, api_version=org.api_version, objects=fetched)
     org_digest = "" if objects else hashlib.sha256(render_object_meta(shown)).hexdigest()
-    return FetchResult(
+    result = FetchResult(
         merge, left_out, written, len(fetched), lost.namespaces(), tight, org_digest=org_digest, **counts
     )
+    return replace(result, seconds=time.monotonic() - started)
 
 
 def fetch_from(

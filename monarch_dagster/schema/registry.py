@@ -7,12 +7,12 @@ reading and writing them in `migrations.registry_rows`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar
 
+from monarch_dagster.postgres.quoting import storable
 from monarch_dagster.salesforce.namespaces import namespace_of
 from monarch_dagster.salesforce.object_meta import Object, ObjectMeta
 from monarch_dagster.salesforce.renamed import declared
@@ -23,8 +23,6 @@ SCHEMA: Final = "utilities"
 OBJECTS: Final = "object_registry"
 FIELDS: Final = "field_registry"
 
-# PostgreSQL's text holds neither; JSON does.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _FIELD_KEYS = attrgetter(
     *("name", "label", "type", "referenceTo", "relationshipName", "calculated", "calculatedFormula", "externalId"),
     *("unique", "missing"),
@@ -140,7 +138,7 @@ def project(meta: ObjectMeta, schema: str, tables: Mapping[str, Columns]) -> tup
         table, namespace, custom = _name(name)
         if (columns := tables.get(table)) is None:
             continue
-        label = _storable(item.label) or name
+        label = storable(item.label) or name
         objects.append(ObjectRow(name, schema, table, label, namespace, item.custom or custom, item.missing))
         fields += _fields(name, _whole(item, going_on.get(name)), columns, named)
     return objects, fields
@@ -169,20 +167,15 @@ def _fields(name: str, item: Object, columns: Columns, named: Callable[[str], _N
             api_name,
             column,
             None if column is None else columns[column],
-            _storable(label) or api_name,
-            _storable(kind),
-            [_storable(target) for target in refers] if refers else [],
+            storable(label) or api_name,
+            storable(kind),
+            [storable(target) for target in refers] if refers else [],
             relationship or None,
             calculated,
-            _storable(formula) or None if calculated else None,
+            storable(formula) or None if calculated else None,
             external,
             unique,
             custom,
             namespace,
             missing or item.missing,
         )
-
-
-def _storable(text: str) -> str:
-    # Few labels need it, and there are many.
-    return text if text.isprintable() else _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -63,6 +63,13 @@ def test_before_a_run_the_value_is_the_next_down_revision_and_after_it_the_head(
     assert after[AT_HEAD]["stored"] == revision
 
 
+def test_a_result_reads_as_a_sentence(here: Project, instance: dg.DagsterInstance, revision: str) -> None:
+    result = run(instance, "run_migrations", {"dry_run": True})
+    told = {item.check_name: item.description for item in result.get_asset_check_evaluations()}
+    assert told["revisions_reversible"] == "1 revision reversible, as expected"
+    assert told[AT_HEAD] == f"stored base, expected {revision}"
+
+
 def test_what_is_wrong_shows_stored_expected_and_remedy(
     here: Project, instance: dg.DagsterInstance, revision: str
 ) -> None:

@@ -47,6 +47,12 @@ def python(script: str, project: Project) -> str:
     return done.stdout.strip()
 
 
+def teaches(description: str | None) -> bool:
+    """Say whether a description has a line of what it is, and three to six of what it does and what to do."""
+    lines = (description or "").strip().splitlines()
+    return len(lines) > 2 and lines[1] == "" and 3 <= sum(line.startswith("- ") for line in lines) <= 6
+
+
 def test_it_loads_as_the_server_loads_it_without_a_warning(project: Project) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "dagster", "definitions", "validate"],
@@ -97,17 +103,16 @@ def test_it_holds_the_assets_jobs_checks_and_sensors_of_the_design() -> None:
     for name in sources | parents.keys():
         node = graph.get(dg.AssetKey(name))
         assert node.group_name == "provider_schema"
-        assert node.description
-        assert {kind.removeprefix("dagster/kind/") for kind in node.tags} <= {
-            "salesforce",
-            "json",
-            "python",
-            "postgres",
-            "sql",
-        }
+        assert node.owners == ["team:data-platform"]
+        assert node.tags["domain"] == "schema_migrations"
+        assert teaches(node.description)
+        assert node.kinds
+        assert node.kinds <= KINDS_WITH_AN_ICON
     assert sorted(key.name for key in graph.asset_check_keys) == sorted(CHECKS)
     for job in JOBS:
-        assert defs.resolve_job_def(job.name).description
+        resolved = defs.resolve_job_def(job.name)
+        assert resolved.tags["domain"] == "schema_migrations"
+        assert teaches(resolved.description)
     sensor = defs.resolve_sensor_def("schema_files")
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
 

@@ -83,6 +83,8 @@ def test_generating_writes_a_file_and_leaves_the_target_alone(here: Project, ins
     told = reported(result)["revision_files"]
     assert told["path"] == str(here.versions / name)
     assert "CREATE TABLE landing.note" in told["upgrade_sql"]
+    assert "DROP TABLE landing.note" in told["downgrade_sql"]
+    assert told["open_in_editor"][0].startswith(f"{here.versions / name}:")
     assert here.execute("SELECT count(*) FROM pg_namespace WHERE nspname IN ('landing', 'alembic')")[0][0] == 0
 
 

@@ -18,8 +18,9 @@ from dagster_graphql.cli import execute_query
 from monarch_dagster.defs.dead_runs import HOST, PID, RUN, STARTED
 from monarch_dagster.defs.running import open_instance
 from monarch_dagster.settings import Settings
+from monarch_dagster_tests.defs.support import run
 from monarch_dagster_tests.defs.test_config import SAFE
-from monarch_dagster_tests.support import Project
+from monarch_dagster_tests.support import Project, account
 
 PLACE = {"repositoryLocationName": "monarch", "repositoryName": "__repository__"}
 LAUNCHPAD = """
@@ -27,13 +28,39 @@ query ($job: PipelineSelector!) {
   runConfigSchemaOrError(selector: $job) { ... on RunConfigSchema { rootDefaultYaml
     rootConfigType { ... on CompositeConfigType { fields { name description isRequired } } } } }
 }"""
+VALID = """
+query ($job: PipelineSelector!, $config: RunConfigData!) {
+  isPipelineConfigValid(pipeline: $job, runConfigData: $config, mode: "default") { __typename
+    ... on RunConfigValidationInvalid { errors { message } } }
+}"""
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
   launchRun(executionParams: $params) { __typename
     ... on LaunchRunSuccess { run { runId } }
     ... on RunConfigValidationInvalid { errors { message } }
-    ... on PythonError { message } }
+    ... on PythonError { message errorChain { error { message } } } }
 }"""
+SHOWN = """
+{ assetOrError(assetKey: {path: ["revision_files"]}) { ... on Asset { assetMaterializations(limit: 1) {
+  metadataEntries { label
+    ... on CodeReferencesMetadataEntry { codeReferences { ... on LocalFileCodeReference { filePath lineNumber } } }
+    ... on TableSchemaMetadataEntry { schema { columns { name type description constraints { nullable } } } }
+    ... on FloatMetadataEntry { floatValue }
+    ... on IntMetadataEntry { intValue } } } } } }"""
+# What the Launchpad marks while it is typed: what is wrong, and what it says of it.
+MARKED = [
+    ("setup_provider_schema", {"fetch": "yes", "generat": True}, "unexpected config entry"),
+    ("fetch_object_meta", {"max_missing_percent": "3"}, "Invalid scalar"),
+    ("fetch_object_meta", {"objects": "Account"}, "must be list"),
+    ("run_migrations", {"allow_data_loss": [1]}, "Invalid scalar"),
+]
+# What the launch refuses.
+REFUSED = [
+    ("fetch_object_meta", {"max_missing_percent": 101}, "less than or equal to 100"),
+    ("run_migrations", {"lock_timeout_seconds": 0}, "greater than or equal to 1"),
+    ("run_migrations", {"allow_data_loss": ["1a2b:"]}, "'1a2b:' is neither REV nor FROM:TO"),
+    ("revert_migrations", {"target": "head-1"}, "'head-1' is no revision"),
+]
 
 
 class Ui:
@@ -53,9 +80,18 @@ class Ui:
         answer: dict[str, Any] = self.ask(LAUNCH, params=params)["launchRun"]
         return answer
 
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        """The instance that the page shows."""
+        return self._workspace.instance
+
+    def runs(self) -> int:
+        """Return how many runs the instance has, those of other tests included."""
+        return int(self.instance.get_runs_count())
+
     def finish(self, run_id: str) -> dg.DagsterRun:
         """Do what the daemon does with a queued run, and wait for its end."""
-        instance = self._workspace.instance
+        instance = self.instance
         instance.launch_run(run_id, self._workspace.create_request_context())
         for _ in range(300):
             run = instance.get_run_by_id(run_id)
@@ -74,6 +110,8 @@ def ui(here: Project) -> Iterator[Ui]:
         WorkspaceProcessContext(instance, WorkspaceFileTarget([str(here.root / "workspace.yaml")])) as workspace,
     ):
         yield Ui(workspace)
+    # A code server that outlives the session makes pytest fail at its end.
+    workspace._grpc_server_registry.wait_for_processes()
 
 
 def test_the_launchpad_shows_every_field_with_its_safe_value_and_what_it_does(ui: Ui) -> None:
@@ -85,10 +123,20 @@ def test_the_launchpad_shows_every_field_with_its_safe_value_and_what_it_does(ui
         assert all(field["description"] and not field["isRequired"] for field in fields.values())
 
 
-def test_a_launch_without_config_is_the_local_install_and_wrong_config_is_refused(here: Project, ui: Ui) -> None:
-    wrong = ui.launch("setup_provider_schema", {"fetch": "yes", "generat": True})
-    assert wrong["__typename"] == "RunConfigValidationInvalid"
-    assert ui.launch("run_migrations", {"lock_timeout_seconds": 0})["__typename"] != "LaunchRunSuccess"
+def test_wrong_config_is_refused_before_there_is_a_run(ui: Ui) -> None:
+    before = ui.runs()
+    for job, wrong, told in MARKED:
+        found = ui.ask(VALID, job={**PLACE, "pipelineName": job}, config=wrong)["isPipelineConfigValid"]
+        assert told in str(found["errors"])
+        assert ui.launch(job, wrong)["__typename"] == "RunConfigValidationInvalid"
+    for job, wrong, told in REFUSED:
+        answer = ui.launch(job, wrong)
+        assert answer["__typename"] == "PythonError"
+        assert told in str(answer["errorChain"])
+    assert ui.runs() == before
+
+
+def test_a_launch_without_config_is_the_local_install(here: Project, ui: Ui) -> None:
     here.generate()
     launched = ui.launch("setup_provider_schema", {})
     assert launched["__typename"] == "LaunchRunSuccess", launched
@@ -101,3 +149,24 @@ def test_a_launch_without_config_is_the_local_install_and_wrong_config_is_refuse
     assert not here.sources.object_meta_path.exists()
     assert len(here.chain().revisions) == 1
     assert here.facts().tables() == {"landing.note"}
+
+
+def test_the_page_of_a_proposal_has_its_link_its_columns_and_numbers(here: Project, ui: Ui) -> None:
+    here.write_meta(account(Name={"type": "string", "length": 255, "label": "Full Name"}))
+    assert run(ui.instance, "generate_migrations").success
+    (shown,) = ui.ask(SHOWN)["assetOrError"]["assetMaterializations"]
+    found = {entry.pop("label"): entry for entry in shown["metadataEntries"]}
+    (revision,) = here.chain().revisions
+    lines = revision.path.read_text().splitlines()
+    (link,) = found["open_in_editor"]["codeReferences"]
+    assert link["filePath"] == str(revision.path)
+    assert lines[link["lineNumber"] - 1].startswith("def upgrade")
+    assert found["dagster/column_schema"]["schema"]["columns"] == [
+        {"name": name, "type": kind, "description": described, "constraints": {"nullable": nullable}}
+        for name, kind, described, nullable in (
+            ("account.id", "character varying(18)", "Account.Id", False),
+            ("account.name", "character varying(255)", "Full Name (Account.Name)", True),
+        )
+    ]
+    assert found["relations_changed"]["intValue"] == 4
+    assert found["proof_seconds"]["floatValue"] > 0

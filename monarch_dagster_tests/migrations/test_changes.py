@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monarch_dagster.migrations.changes import change_kind, count_columns
+from monarch_dagster.migrations.changes import ProviderColumn, change_kind, count_columns
 from monarch_dagster.schema.facts import Difference
 from monarch_dagster_tests.support import Project, account
 
@@ -68,6 +68,18 @@ def test_hand_edits_of_the_metadata_are_classed_against_the_chain_and_a_missing_
         "renamed__c": "renamed",
         "new__c": "added",
     }
+    columns = {item.name: (item.change, item.type) for item in proposal.columns}
+    assert list(columns)[-2:] == ["id", "gone__c"]  # what stays comes last
+    assert columns == {
+        "wide__c": ("widened", "text"),
+        "whole__c": ("widened", "numeric(18,4)"),
+        "tight__c": ("narrowed", "character varying(20)"),
+        "other__c": ("retyped", "date"),
+        "renamed__c": ("renamed", "character varying(40)"),
+        "new__c": ("added", "character varying(40)"),
+        "gone__c": ("", "character varying(40)"),
+        "id": ("", "character varying(18)"),
+    }
     told = {str(hazard) for item in proposal.revisions for hazard in item.hazards if hazard.kind != "lock"}
     assert told == {
         "rewrite salesforce.account.whole__c: from numeric(16,2) to numeric(18,4)",
@@ -79,3 +91,14 @@ def test_hand_edits_of_the_metadata_are_classed_against_the_chain_and_a_missing_
         "values that do not fit stop it",
     }
     assert "(1 column added, 2 columns widened, 1 column narrowed, 1 column retyped)" in proposal.revisions[0].text
+
+
+def test_the_columns_of_a_new_table_say_label_and_field_and_core_tables_have_none(project: Project) -> None:
+    project.write_meta(account(Name={"type": "string", "length": 255, "label": "Full Name"}))
+    found = project.generate(dry_run=True).columns
+    assert found == (
+        ProviderColumn("salesforce.account", "id", "character varying(18)", False, "Account.Id", "", "added"),
+        ProviderColumn(
+            "salesforce.account", "name", "character varying(255)", True, "Account.Name", "Full Name", "added"
+        ),
+    )

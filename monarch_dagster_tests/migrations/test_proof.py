@@ -10,7 +10,7 @@ import pytest
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.compose import Draft
 from monarch_dagster.migrations.hazards import REWRITE
-from monarch_dagster.migrations.prove import prove_drafts
+from monarch_dagster.migrations.prove import Proved, prove_drafts
 from monarch_dagster.migrations.replay import chain_clone, chain_facts
 from monarch_dagster_tests.migrations.support import sql, write_revision
 from monarch_dagster_tests.support import Project
@@ -210,15 +210,17 @@ def drafted(project: Project, change: str) -> Draft:
     return Draft(item.revision, item.down_revision, text, item.hazards, end, "proposal", 1, "")
 
 
-def prove(project: Project, draft: Draft) -> list[str]:
+def prove(project: Project, draft: Draft) -> list[Proved]:
     with chain_clone(project.shadows, project.chain(), project.chain().head) as url:
         return prove_drafts(url, [draft], chain_facts(url))
 
 
 def test_generated_operations_that_do_what_they_are_to_do_are_proved(applied: Project) -> None:
     draft = drafted(applied, "pass")
-    (script,) = prove(applied, draft)
-    assert "ALTER TABLE landing.note ADD COLUMN extra TEXT" in script
+    (proved,) = prove(applied, draft)
+    assert "ALTER TABLE landing.note ADD COLUMN extra TEXT" in proved.upgrade_sql
+    assert "ALTER TABLE landing.note DROP COLUMN extra" in proved.downgrade_sql
+    assert proved.seconds > 0
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_the_run_shows_hazards_with_what_they_mean_on_its_target(project: Projec
     metadata = describe_apply(project.apply(to=first), dry_run=False)
     (row,) = plain({"hazards": metadata["hazards"]})["hazards"]
     assert (row["kind"], row["object"], row["rows"]) == ("lock", "landing.note", "about 1,000")
+    assert row["severity"] == "low"
     assert row["size"].endswith("kB")
     assert "SHARE UPDATE EXCLUSIVE while an index is built" in row["detail"]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from monarch_dagster.migrations.hazards import (
+    KINDS,
     Held,
     Lock,
     Mode,
     limit_hazards,
     lock_hazards,
+    severity,
     sorted_hazards,
 )
 from monarch_dagster.migrations.planning.plan import plan
@@ -128,3 +130,10 @@ def test_dropped_columns_still_count_towards_the_most_that_a_table_may_have() ->
 def test_a_header_lists_each_hazard_once_the_gravest_kind_first() -> None:
     one, two, three = Hazard("scan", "s.t", "x"), Hazard("lock", "s.u", "y"), Hazard("lock", "s.t", "z")
     assert sorted_hazards([one, two, three, one]) == sorted_hazards([three, one, two]) == (one, three, two)
+
+
+def test_severity_falls_as_the_gravest_kinds_come_first() -> None:
+    levels = ["critical", "high", "medium", "low", "unrated"]
+    found = [severity(kind) for kind in (*KINDS, "made_up")]
+    assert found == sorted(found, key=levels.index)
+    assert set(found) == set(levels)

@@ -6,13 +6,12 @@ import json
 from typing import Annotated, Any, Literal, Self
 
 import dagster as dg
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from monarch_dagster.defs.config import GenerateConfig, RunConfig
+from monarch_dagster.defs.config import LONGEST_LOCK_TIMEOUT_SECONDS, GenerateConfig, RevisionName, RunConfig
+from monarch_dagster.migrations.revisions import check_range
 
 LONGEST_WAIT_SECONDS = 600
-# PostgreSQL takes `lock_timeout` as milliseconds in an integer of 32 bits.
-LONGEST_LOCK_TIMEOUT_SECONDS = (2**31 - 1) // 1000
 
 RunState = Literal["QUEUED", "STARTED", "SUCCESS", "FAILURE", "CANCELED"]
 
@@ -29,6 +28,10 @@ def _whole(value: object) -> object:
 
 
 _Integer = Annotated[int, BeforeValidator(_whole)]
+# What the checks take, as OpenAPI can say it.
+_ID = r"[^\s@:+\-]+"
+_Name = Annotated[RevisionName, Field(json_schema_extra={"pattern": f"^({_ID})?$"})]
+_Range = Annotated[str, AfterValidator(check_range), Field(json_schema_extra={"pattern": f"^{_ID}(:{_ID})?$"})]
 
 
 class _Body(BaseModel):
@@ -55,10 +58,10 @@ class GenerateBody(_Body):
 class RunBody(_Body):
     """Config of the job `run_migrations`. What is left out has its default."""
 
-    target: str = _as_in(RunConfig, "target")
-    expected_version: str = _as_in(RunConfig, "expected_version")
-    allow_data_loss: list[str] = _as_in(RunConfig, "allow_data_loss")
-    allow_unproved: list[str] = _as_in(RunConfig, "allow_unproved")
+    target: _Name = _as_in(RunConfig, "target")
+    expected_version: _Name = _as_in(RunConfig, "expected_version")
+    allow_data_loss: list[_Range] = _as_in(RunConfig, "allow_data_loss")
+    allow_unproved: list[_Range] = _as_in(RunConfig, "allow_unproved")
     dry_run: bool = _as_in(RunConfig, "dry_run")
     lock_timeout_seconds: _Integer = _as_in(RunConfig, "lock_timeout_seconds", ge=1, le=LONGEST_LOCK_TIMEOUT_SECONDS)
 

@@ -19,10 +19,11 @@ BASE = "base"
 # Alembic's own length; version_num is VARCHAR(32).
 REVISION_LENGTH = 12
 LONGEST_SLUG = 40
-# The id of a revision holds none of the characters that Alembic gives a meaning.
-_ID = r"[^\s@:+-]+"
-NAME = rf"^\s*({_ID})?\s*$"
-RANGE = rf"^\s*{_ID}\s*(:\s*{_ID}\s*)?$"
+# The id of a revision holds none of the characters that Alembic gives a meaning, and no white space, of which JSON
+# Schema's expressions, by which OpenAPI tells these, know less than Python's.
+_ID = r"[^\s\x1c-\x1f\x85@:+\-]+"
+NAME = rf"^[ \t]*({_ID})?[ \t]*$"
+RANGE = rf"^[ \t]*{_ID}[ \t]*(:[ \t]*{_ID}[ \t]*)?$"
 _ASSIGNMENT = re.compile(r"^(revision|down_revision)\s*(?::[^=\n]+)?=\s*(.+?)\s*(?:#.*)?$", re.MULTILINE)
 _BODIES = re.compile(
     r"^def upgrade\(\) -> None:\n    (.*)\n\n\ndef downgrade\(\) -> None:\n    (.*)\n\Z", re.MULTILINE | re.DOTALL
@@ -71,14 +72,14 @@ def check_name(name: str) -> str:
     Raises `ValueError` for what can be neither an id nor the start of one. Source: Alembic,
     `ScriptDirectory.generate_revision`.
     """
-    if not re.match(NAME, name):
+    if not re.fullmatch(NAME, name):
         raise ValueError(f"{name!r} is no revision. Write its id, or the start of it, as the files' names have it.")
     return name.strip()
 
 
 def check_range(name: str) -> str:
     """Return what a person wrote for revisions, where it has the form of REV or FROM:TO; raise `ValueError` if not."""
-    if not re.match(RANGE, name):
+    if not re.fullmatch(RANGE, name):
         raise ValueError(f"{name!r} is neither REV nor FROM:TO. Write the ids of revisions, or the starts of them.")
     return name.strip()
 

@@ -80,9 +80,10 @@ def test_the_password_of_a_target_out_of_reach_is_told_nowhere(unreachable: Api)
         ("/run-migrations", {"targt": "head"}, "body.targt: Extra inputs are not permitted"),
         ("/run-migrations", {"dry_run": "yes"}, "body.dry_run: Input should be a valid boolean"),
         ("/run-migrations", {"lock_timeout_seconds": 0}, "greater than or equal to 1"),
-        ("/run-migrations", {"allow_data_loss": ["1a2b:"]}, "neither REV nor FROM:TO"),
         ("/run-migrations", {"lock_timeout_seconds": 10**9}, "less than or equal to 2147483"),
         ("/run-migrations", {"allow_data_loss": "abc"}, "body.allow_data_loss: Input should be a valid list"),
+        ("/run-migrations", {"target": "a b"}, "body.target: Value error, 'a b' is no revision."),
+        ("/run-migrations", {"allow_unproved": ["a:b:c"]}, "is neither REV nor FROM:TO"),
         ("/generate-migrations", [], "body: Input should be"),
         ("/generate-migrations", {"\ud800": 1}, "body: Input should be a valid string"),
         ("/generate-migrations", {"message": "\ud800"}, "body: Value error, A text has half of a surrogate pair."),
@@ -153,7 +154,7 @@ def test_the_description_has_words_models_and_the_token_for_every_call(api: Api)
 @pytest.mark.parametrize(("body", "config"), [(GenerateBody, GenerateConfig), (RunBody, RunConfig)])
 def test_a_body_is_the_config_of_the_job(body: Any, config: Any) -> None:
     def told(model: Any) -> dict[str, Any]:
-        return {name: (item.annotation, item.default, item.description) for name, item in model.model_fields.items()}
+        return {name: (item.default, item.description) for name, item in model.model_fields.items()}
 
     assert told(body) == told(config)
     assert body().model_dump() == config().model_dump()

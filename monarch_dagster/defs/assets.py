@@ -2,8 +2,9 @@
 and reports; what they do belongs in `salesforce` and `migrations`."""
 
 import logging
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
@@ -30,18 +31,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOURCES_DIGEST = "sources_digest"
-# To be changed where an asset makes something else of the same inputs: what is there is stale then.
-CODE_VERSION = "1"
+ALIKE: Mapping[str, Any] = {
+    "group_name": GROUP,
+    "owners": OWNERS,
+    "tags": TAGS,
+    # To be changed where an asset makes something else of the same inputs: what is there is stale then.
+    "code_version": "1",
+}
 
 
-@dg.asset(
-    deps=[SALESFORCE_ORG],
-    kinds={"salesforce", "json"},
-    group_name=GROUP,
-    owners=OWNERS,
-    tags=TAGS,
-    code_version=CODE_VERSION,
-)
+@dg.asset(deps=[SALESFORCE_ORG], kinds={"salesforce", "json"}, **ALIKE)
 def object_meta(
     context: dg.AssetExecutionContext, config: ObjectMetaConfig, monarch: MonarchResource
 ) -> dg.MaterializeResult[None]:
@@ -77,14 +76,7 @@ def object_meta(
         )
 
 
-@dg.asset(
-    deps=[object_meta, CORE_MODELS],
-    kinds={"python", "sql"},
-    group_name=GROUP,
-    owners=OWNERS,
-    tags=TAGS,
-    code_version=CODE_VERSION,
-)
+@dg.asset(deps=[object_meta, CORE_MODELS], kinds={"python", "sql"}, **ALIKE)
 def revision_files(
     context: dg.AssetExecutionContext, config: RevisionFilesConfig, monarch: MonarchResource
 ) -> dg.MaterializeResult[None]:
@@ -135,14 +127,7 @@ def revision_files(
         )
 
 
-@dg.asset(
-    deps=[revision_files, LIVE_SCHEMA],
-    kinds={"postgres", "sql"},
-    group_name=GROUP,
-    owners=OWNERS,
-    tags=TAGS,
-    code_version=CODE_VERSION,
-)
+@dg.asset(deps=[revision_files, LIVE_SCHEMA], kinds={"postgres", "sql"}, **ALIKE)
 def schema_state(
     context: dg.AssetExecutionContext, config: SchemaStateConfig, monarch: MonarchResource
 ) -> dg.MaterializeResult[None]:

@@ -16,6 +16,7 @@ from dagster._core.utils import make_new_run_id
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import DBAPIError
 
+from monarch_dagster.defs.cancelling import heeding_cancels
 from monarch_dagster.defs.dead_runs import process_tags, report_dead_runs, tell_reported
 from monarch_dagster.defs.metadata import plain
 from monarch_dagster.errors import MonarchError
@@ -125,12 +126,13 @@ def run_job(settings: Settings, name: str, config: Mapping[str, Any]) -> JobResu
 
 @contextlib.contextmanager
 def ending(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """See that the run that goes on meanwhile has an end in the history when it is interrupted.
+    """See that the run that goes on meanwhile ends when it is cancelled in the UI, and has an end in the history.
 
     Raises `Interrupted` then, and `MonarchError` where Dagster's storage went away.
     """
     try:
-        yield
+        with heeding_cancels(instance, run_id):
+            yield
     except (Interrupted, dg.DagsterExecutionInterruptedError):
         # Dagster ends a run that has started by itself; one that has not would seem to wait for its start for ever.
         run = instance.get_run_by_id(run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ from dagster_graphql.cli import execute_query
 
 from monarch_dagster.defs.dead_runs import HOST, PID, RUN, STARTED
 from monarch_dagster.defs.running import open_instance
+from monarch_dagster.salesforce.sample_org.running import RunningOrg
 from monarch_dagster.settings import Settings
 from monarch_dagster_tests.defs.support import run
 from monarch_dagster_tests.defs.test_config import SAFE
+from monarch_dagster_tests.defs.test_jobs import empty_target
 from monarch_dagster_tests.support import Project, account
 
 PLACE = {"repositoryLocationName": "monarch", "repositoryName": "__repository__"}
@@ -149,6 +152,29 @@ def test_a_launch_without_config_is_the_local_install(here: Project, ui: Ui) -> 
     assert not here.sources.object_meta_path.exists()
     assert len(here.chain().revisions) == 1
     assert here.facts().tables() == {"landing.note"}
+
+
+@pytest.mark.soak
+def test_both_setups_from_the_launchpad_and_from_the_command_end_in_the_same_schema(
+    here: Project, org: RunningOrg, ui: Ui
+) -> None:
+    def from_the_launchpad(*toggles: str) -> None:
+        launched = ui.launch("setup_provider_schema", dict.fromkeys(toggles, True))
+        assert ui.finish(launched["run"]["runId"]).status is dg.DagsterRunStatus.SUCCESS
+
+    def from_the_command(*toggles: str) -> None:
+        here.monarch("setup", *(f"--{name}" for name in toggles), **org.environment)
+
+    found = {}
+    for way in (from_the_launchpad, from_the_command):
+        shutil.rmtree(here.sources.schema_dir, ignore_errors=True)
+        for toggles in (("fetch", "generate"), ()):
+            empty_target(here)
+            way(*toggles)
+            found[way.__name__, toggles] = here.dump()
+            assert here.execute("SELECT version_num FROM alembic.alembic_version") == [(here.chain().head,)]
+    assert len(found) == 4
+    assert len(set(found.values())) == 1
 
 
 def test_the_page_of_a_proposal_has_its_link_its_columns_and_numbers(here: Project, ui: Ui) -> None:

@@ -2,9 +2,8 @@
 and reports; what they do belongs in `salesforce` and `migrations`."""
 
 import logging
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 
@@ -31,16 +30,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOURCES_DIGEST = "sources_digest"
-ALIKE: Mapping[str, Any] = {
-    "group_name": GROUP,
-    "owners": OWNERS,
-    "tags": TAGS,
-    # To be changed where an asset makes something else of the same inputs: what is there is stale then.
-    "code_version": "1",
-}
+# To be changed where an asset makes something else of the same inputs: what is there is stale then.
+CODE_VERSION = "1"
 
 
-@dg.asset(deps=[SALESFORCE_ORG], kinds={"salesforce", "json"}, **ALIKE)
+@dg.asset(
+    deps=[SALESFORCE_ORG],
+    kinds={"salesforce", "json"},
+    group_name=GROUP,
+    owners=OWNERS,
+    tags=TAGS,
+    code_version=CODE_VERSION,
+)
 def object_meta(
     context: dg.AssetExecutionContext, config: ObjectMetaConfig, monarch: MonarchResource
 ) -> dg.MaterializeResult[None]:
@@ -76,7 +77,14 @@ def object_meta(
         )
 
 
-@dg.asset(deps=[object_meta, CORE_MODELS], kinds={"python", "sql"}, **ALIKE)
+@dg.asset(
+    deps=[object_meta, CORE_MODELS],
+    kinds={"python", "sql"},
+    group_name=GROUP,
+    owners=OWNERS,
+    tags=TAGS,
+    code_version=CODE_VERSION,
+)
 def revision_files(
     context: dg.AssetExecutionContext, config: RevisionFilesConfig, monarch: MonarchResource
 ) -> dg.MaterializeResult[None]:
@@ -127,7 +135,14 @@ def revision_files(
         )
 
 
-@dg.asset(deps=[revision_files, LIVE_SCHEMA], kinds={"postgres", "sql"}, **ALIKE)
+@dg.asset(
+    deps=[revision_files, LIVE_SCHEMA],
+    kinds={"postgres", "sql"},
+    group_name=GROUP,
+    owners=OWNERS,
+    tags=TAGS,
+    code_version=CODE_VERSION,
+)
 def schema_state(
     context: dg.AssetExecutionContext, config: SchemaStateConfig, monarch: MonarchResource
 ) -> dg.MaterializeResult[None]:

@@ -87,6 +87,7 @@ def test_checks_of_the_files_need_no_target_and_are_a_gate(project: Project) -> 
     assert "monarch generate-migrations" in done.stderr
 
 
+@pytest.mark.soak
 def test_a_database_that_was_set_up_elsewhere_is_adopted(project: Project) -> None:
     head = project.generate().head
     project.apply()

@@ -20,7 +20,11 @@ from monarch_dagster_tests.support import SMALL_MODELS, Project
 TWO_TABLES = SMALL_MODELS + SMALL_MODELS.replace("Note", "Memo").replace('"note"', '"memo"')
 
 
-GOING = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+GOING = (
+    dg.DagsterRunStatus.STARTED,
+    pytest.param(dg.DagsterRunStatus.NOT_STARTED, marks=pytest.mark.soak),
+    pytest.param(dg.DagsterRunStatus.CANCELING, marks=pytest.mark.soak),
+)
 
 
 @pytest.fixture

@@ -120,6 +120,7 @@ def test_with_nothing_set_it_is_on_the_embedded_server(here: Project, monkeypatc
         target_cluster(here.root / ".monarch").stop()
 
 
+@pytest.mark.soak
 def test_what_a_run_prints_is_kept_under_monarch_home(here: Project) -> None:
     here.write_models("import sys")
     here.generate(empty=True)

@@ -191,6 +191,7 @@ def test_what_it_applied_of_what_is_missing_before_it_failed_is_registered(clone
     assert labels(ours).keys() == {"Account", "Account.Id", "Account.Name", "Account.npsp__Level__c"}
 
 
+@pytest.mark.soak
 def test_plain_alembic_refuses_such_a_target_and_says_who_moves_it(clones: tuple[Project, Project]) -> None:
     ours, theirs = clones
     change(ours, models(OURS), "mine")

@@ -156,6 +156,7 @@ def test_generated_revisions_are_generated_anew_and_edited_ones_kept(
     assert "trigger touch" in project.facts().relations["table landing.note"]
 
 
+@pytest.mark.soak
 def test_two_engineers_who_rebase_the_same_merge_get_the_same_ids_and_bytes(merged: Merged, rebased: Done) -> None:
     put_behind(merged.project, merged.head)
     assert sorted(contents(merged.project).values()) == sorted(rebased.files.values())

@@ -60,6 +60,7 @@ def test_where_a_change_is_taken_back_its_proposal_goes_too(proposed: Project) -
     assert files(proposed) == {first.path.name}
 
 
+@pytest.mark.soak
 def test_proposals_that_were_piled_up_go_together(project: Project) -> None:
     generate(project)
     project.apply()
@@ -158,6 +159,7 @@ def test_every_generated_file_reads_as_generated(project: Project) -> None:
     assert not is_as_generated(project.chain().revisions[-1])
 
 
+@pytest.mark.soak
 def test_the_command_tells_what_it_superseded(proposed: Project) -> None:
     old = [item.path.name for item in proposed.chain().revisions[1:]]
     proposed.write_models(SMALL_MODELS + TITLE)
@@ -168,6 +170,7 @@ def test_the_command_tells_what_it_superseded(proposed: Project) -> None:
     assert not {Path(name).name for name in old} & files(proposed)
 
 
+@pytest.mark.soak
 def test_the_targets_version_counts_where_it_has_no_ledger(proposed: Project) -> None:
     head = proposed.chain().head
     with connect(proposed.target) as connection:

@@ -73,7 +73,7 @@ def generate_migrations(terminal: Terminal, message: str, empty: bool, dry_run: 
         run(terminal, settings, "generate_migrations", {"message": message}, as_json)
         return
     from monarch_dagster.migrations.generate import propose
-    from monarch_dagster.migrations.superseding import find_open_proposals
+    from monarch_dagster.migrations.superseding import OpenProposals
 
     with terminal.logging():
         proposal = propose(
@@ -83,7 +83,7 @@ def generate_migrations(terminal: Terminal, message: str, empty: bool, dry_run: 
             message=message,
             dry_run=dry_run,
             empty=empty,
-            open_proposals=lambda chain: find_open_proposals(chain, settings.target_url()),
+            open_proposals=OpenProposals(settings.target_url()),
         )
     if as_json:
         terminal.json(_proposal_json(proposal))

@@ -2,7 +2,6 @@
 and reports; what they do belongs in `salesforce` and `migrations`."""
 
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import dagster as dg
@@ -99,7 +98,7 @@ def revision_files(
     from monarch_dagster.migrations.beside import files_to_mend
     from monarch_dagster.migrations.generate import propose
     from monarch_dagster.migrations.git_state import read_git
-    from monarch_dagster.migrations.superseding import find_open_proposals
+    from monarch_dagster.migrations.superseding import OpenProposals
 
     with failing_clearly():
         settings = monarch.settings()
@@ -120,7 +119,7 @@ def revision_files(
                 settings.proofs(),
                 message=config.message,
                 dry_run=config.dry_run,
-                open_proposals=partial(find_open_proposals, url=target),
+                open_proposals=OpenProposals(target),
             )
             metadata = describe_proposal(proposal, dry_run=config.dry_run) | describe_git(git)
             if not config.dry_run:

@@ -21,7 +21,7 @@ from monarch_dagster.migrations.options import LOCK_TIMEOUT_SECONDS, Options
 from monarch_dagster.migrations.preview import Preview, preview_conversions
 from monarch_dagster.migrations.proofs import Prover
 from monarch_dagster.migrations.registering import Registered, Registrar
-from monarch_dagster.migrations.revisions import BASE, Revision, parse_revision
+from monarch_dagster.migrations.revisions import BASE, Revision, check_unchanged, parse_revision
 from monarch_dagster.migrations.scripts import script_folder, stacked
 from monarch_dagster.migrations.sizes import Sizes, read_sizes
 from monarch_dagster.migrations.standing import Standing, look
@@ -134,6 +134,7 @@ def apply_revisions(
         nonlocal before
         now = look(chain, url)
         now.check()
+        check_unchanged(pending)
         before = now.target.version
         _check_expected(chain, before, expected_version)
 

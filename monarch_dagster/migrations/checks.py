@@ -14,8 +14,8 @@ from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations import undeclared
 from monarch_dagster.migrations.chain import Chain, approved_revisions
 from monarch_dagster.migrations.converting import CORRECT_OR_KEEP
+from monarch_dagster.migrations.coverage import coverage
 from monarch_dagster.migrations.drift import Finding, at_risk
-from monarch_dagster.migrations.generate import coverage
 from monarch_dagster.migrations.hazards import DATA_LOSS, IRREVERSIBLE, LIMIT, MANY_COLUMNS
 from monarch_dagster.migrations.limits import chain_columns, crowded_tables, used_columns, wide_rows
 from monarch_dagster.migrations.preview import preview_conversions

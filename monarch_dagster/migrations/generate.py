@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,28 +16,30 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL
 
-from monarch_dagster.errors import MonarchError, counted
+from monarch_dagster.errors import MonarchError
 from monarch_dagster.files import delete_file, folder_lock, replace_file
 from monarch_dagster.migrations.chain import Chain, load_chain
 from monarch_dagster.migrations.changes import ProviderColumn, provider_columns
+from monarch_dagster.migrations.coverage import checked_sources
 from monarch_dagster.migrations.proofs import Proofs
 from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts, keep_clone
 from monarch_dagster.migrations.revisions import BASE, Hazard, Revision, file_name, revision_id
 from monarch_dagster.migrations.undeclared import remedy, undeclared
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
-from monarch_dagster.salesforce.object_meta import read_object_meta
-from monarch_dagster.schema.desired import Desired, Sources, build_desired
+from monarch_dagster.schema.desired import Sources
 from monarch_dagster.schema.facts import Difference, Facts, carry, differences, read_facts, user_schemas
 
 if TYPE_CHECKING:
     from monarch_dagster.migrations.compose import Draft
     from monarch_dagster.migrations.prove import Proved
     from monarch_dagster.migrations.renames import Rename
+    from monarch_dagster.migrations.superseding import OpenProposals
 
 log = logging.getLogger(__name__)
 
-OpenProposals = Callable[[Chain], Sequence[Revision]]
+# People and other runs may take up a draft while its successor is proved.
+MOST_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def propose(
     message: str = "",
     dry_run: bool = False,
     empty: bool = False,
-    open_proposals: OpenProposals = lambda _: (),
+    open_proposals: OpenProposals | None = None,
 ) -> Proposal:
     """Propose the revision that takes the chain to the desired schema, or nothing where it is there already.
 
@@ -100,27 +102,44 @@ def propose(
         message: the revision's message, in its docstring and its file's name.
         dry_run: prove, but write nothing.
         empty: write a revision without operations, to be filled in by hand.
-        open_proposals: returns the revisions at the chain's end that a new proposal supersedes whole; asked only where
-            the chain does not come to the desired schema.
+        open_proposals: tells which revisions at the chain's end a new proposal supersedes whole; None: it comes behind
+            them. Asked only where the chain does not come to the desired schema.
 
     Raises `MonarchError`, with nothing written, for sources or a chain that cannot be trusted, and for a difference
     that the generated operations do not remove.
     """
     message, started = message.strip(), time.monotonic()
     with folder_lock(sources.schema_dir, write=not dry_run):
-        chain = load_chain(sources.schema_dir)
-        if empty:
-            proposal = _propose_empty(chain, message)
+        for _ in range(MOST_TRIES):
+            chain = load_chain(sources.schema_dir)
+            if empty:
+                proposal = _propose_empty(chain, message)
+            else:
+                proposal = _propose_changes(sources, chain, shadows, message, open_proposals)
+            if dry_run or _written(proposal, open_proposals):
+                break
         else:
-            proposal = _propose_changes(sources, chain, shadows, message, open_proposals)
+            raise MonarchError(
+                "What was proposed before is edited, committed or applied again and again. Nothing was written.",
+                remedy="Generate again when nobody works at it.",
+            )
+        if not (dry_run or empty):
             chain = chain.less({item.revision for item in proposal.superseded})
-        if not dry_run:
-            _write(proposal)
             for item in proposal.revisions:
                 chain = chain.extended(_as_read(item))
-                if not empty:
-                    proofs.keep(chain, item.revision, shadows.major)
+                proofs.keep(chain, item.revision, shadows.major)
         return replace(proposal, seconds=time.monotonic() - started)
+
+
+def _written(proposal: Proposal, open_proposals: OpenProposals | None) -> bool:
+    """Write what is proposed; False, and nothing written, where somebody took up meanwhile what it supersedes."""
+    if open_proposals is None or not proposal.superseded:
+        _write(proposal)
+        return True
+    with open_proposals.holding(proposal.superseded) as still:
+        if still:
+            _write(proposal)
+        return still
 
 
 def _write(proposal: Proposal) -> None:
@@ -131,31 +150,6 @@ def _write(proposal: Proposal) -> None:
     for item in proposal.revisions:
         replace_file(item.path, item.text.encode())
         log.info("Proposed revision %s: %s", item.revision, item.path)
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Whether the chain comes to the desired schema, so that generating would propose nothing, and what it carries.
-
-    `undeclared` tells where the revisions are ahead of the sources, and not the other way round.
-    """
-
-    covered: bool = False
-    carried: tuple[str, ...] = ()
-    undeclared: tuple[str, ...] = ()
-
-
-def coverage(sources: Sources, shadows: ShadowServer) -> Coverage:
-    """Compare the chain with the sources.
-
-    Raises `MonarchError` as `propose` does.
-    """
-    chain = load_chain(sources.schema_dir)
-    with chain_clone(shadows, chain, chain.head) as url:
-        before = chain_facts(url)
-        declared = desired_facts(shadows, chain, checked_sources(sources, before))
-    wanted = carry(before, declared)
-    return Coverage(wanted == before, before.carried(), undeclared(chain, wanted, before))
 
 
 def _propose_empty(chain: Chain, message: str) -> Proposal:
@@ -174,7 +168,7 @@ def _propose_changes(
     chain: Chain,
     shadows: ShadowServer,
     message: str,
-    open_proposals: OpenProposals,
+    open_proposals: OpenProposals | None,
 ) -> Proposal:
     from monarch_dagster.migrations.limits import TooManyColumnsError
 
@@ -190,7 +184,7 @@ def _propose_on(
     chain: Chain,
     shadows: ShadowServer,
     message: str,
-    open_proposals: OpenProposals,
+    open_proposals: OpenProposals | None,
     *,
     fresh: bool = False,
 ) -> Proposal:
@@ -206,15 +200,13 @@ def _propose_on(
         for warning in desired.warnings:
             log.warning("%s", warning)
         declared = desired_facts(shadows, chain, desired)
-        renames = find_renames(before, declared, desired.metadata)
         if carry(before, declared) == before:
             log.info("Nothing to generate: the chain comes to the desired schema (head %s)", chain.head or BASE)
             return Proposal(chain.head, warnings=desired.warnings, carried=before.carried())
-        superseded = tuple(open_proposals(chain))
-        if superseded:
+        if open_proposals is not None and (superseded := open_proposals.find(chain)):
             rest = chain.less({item.revision for item in superseded})
-            proposal = _propose_on(sources, rest, shadows, message, lambda _: (), fresh=fresh)
-            return replace(proposal, superseded=superseded)
+            return replace(_propose_on(sources, rest, shadows, message, None, fresh=fresh), superseded=superseded)
+        renames = find_renames(before, declared, desired.metadata)
         renamed = renamed_facts(url, before, renames)
         way = Way(before, renamed, carry(renamed, declared), renames)
         check_columns(renamed, way.wanted, used_after(url, renames))
@@ -274,27 +266,3 @@ def _as_read(proposed: ProposedRevision) -> Revision:
     """Return a proposed revision as the chain will read it."""
     digest = hashlib.sha256(proposed.text.encode()).hexdigest()
     return Revision(proposed.revision, proposed.down_revision, proposed.path, digest, "")
-
-
-def checked_sources(sources: Sources, chain: Facts) -> Desired:
-    """Build the desired schema; a source that is not there is not an empty source (DESIGN rule 1).
-
-    `chain` are the facts of the chain. Raises `MonarchError` for a source that is missing or cannot be read.
-    """
-    held = sorted(name for name in chain.tables() if name.startswith(f"{sources.provider_schema}."))
-    if held and not sources.object_meta_path.exists():
-        raise _missing_objects(f"There is no {sources.object_meta_path}", held)
-    desired = build_desired(sources)
-    if held and all(table.schema != sources.provider_schema for table in desired.metadata.tables.values()):
-        meta = read_object_meta(sources.object_meta_path)
-        if meta is None or "objects" not in meta.model_fields_set:
-            raise _missing_objects(f"{sources.object_meta_path} has no key objects", held)
-    return desired
-
-
-def _missing_objects(found: str, held: Sequence[str]) -> MonarchError:
-    return MonarchError(
-        f"{found}, but the chain holds {counted(len(held), 'table')} of the provider "
-        f"({', '.join(held[:3])}{', …' if len(held) > 3 else ''}).",
-        remedy="Bring it back with git, or run `monarch fetch`. A file that is missing never drops a table.",
-    )

@@ -20,17 +20,12 @@ GLANCE_SECONDS = 5
 # changes how paths are read. What says where repositories are, and whom to trust, is kept.
 # Source: git, "git rev-parse --local-env-vars", and git(1), "Environment Variables".
 _KEPT = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH")
-_NO_REPOSITORY = "not a git repository"
 # Where a remote does not say which of its branches is the default one.
 _USUAL_NAMES = ("main", "master")
 
 
 class GitError(MonarchError):
     """git is not there, or does not know the folder."""
-
-
-class NoWorkTreeError(GitError):
-    """Nothing of the folder can be in git: there is no git, or no repository that it is in."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +66,13 @@ def upstream_branch(folder: Path) -> Branch | None:
 
 
 def tracked_files(folder: Path) -> frozenset[str]:
-    """Return the names of the files in `folder` that git tracks; none where git is not there or has no work tree there.
+    """Return the names of the files in `folder` that git tracks; none where that is in no work tree.
 
-    Raises `GitError` where git does not read its repository, such as one of another user.
+    Raises `GitError` where it is, and git is not there, or does not read the repository, such as one of another user.
     """
-    try:
-        listed = _git(folder, "ls-files", "-z", "--", ".")
-    except NoWorkTreeError:
+    if work_tree(folder) is None:
         return frozenset()
+    listed = _git(folder, "ls-files", "-z", "--", ".")
     return frozenset(filter(None, listed.decode(errors="surrogateescape").split("\0")))
 
 
@@ -225,7 +219,7 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"", timeout: float = TIM
             check=False,
         )
     except FileNotFoundError:
-        raise NoWorkTreeError("git is not installed.") from None
+        raise GitError("git is not installed.") from None
     except subprocess.TimeoutExpired:
         raise GitError(f"git took longer than {timeout:g} seconds.") from None
     except OSError as error:
@@ -233,6 +227,6 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"", timeout: float = TIM
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
         # Warnings may stand before it.
-        reason = next((line for line in said if line.startswith("fatal: ")), said[0]).removeprefix("fatal: ")
-        raise (NoWorkTreeError if reason.startswith(_NO_REPOSITORY) else GitError)(f"{reason}.")
+        reason = next((line for line in said if line.startswith("fatal: ")), said[0])
+        raise GitError(f"{reason.removeprefix('fatal: ')}.")
     return done.stdout

@@ -17,7 +17,7 @@ from typing import Any
 from monarch_dagster.files import delete_file, folder_lock, replace_file
 from monarch_dagster.migrations.branches import Split, spare_twins, split
 from monarch_dagster.migrations.chain import VERSIONS, Chain, read_chain
-from monarch_dagster.migrations.generate import checked_sources
+from monarch_dagster.migrations.coverage import checked_sources
 from monarch_dagster.migrations.git import Branch, GitError, default_branches, upstream_branch
 from monarch_dagster.migrations.proofs import Proofs
 from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts

@@ -147,6 +147,21 @@ def file_name(revision: str, message: str, now: datetime) -> str:
     return f"{now:%Y_%m_%d_%H%M}-{revision}_{slug}.py"
 
 
+def check_unchanged(revisions: Iterable[Revision]) -> None:
+    """Raise `MonarchError` where a file is not the one that was read; its proof is that of the old one."""
+    for item in revisions:
+        try:
+            same = hashlib.sha256(item.path.read_bytes()).hexdigest() == item.digest
+        except OSError:
+            same = False
+        if not same:
+            raise MonarchError(
+                f"{item.path} was changed, or superseded by a new proposal, since this run began. Nothing more was "
+                "applied.",
+                remedy="Look at what is pending (`monarch status`), then run again.",
+            )
+
+
 def said_id(content: bytes) -> str:
     """Return the id that a file's first line `revision = …` says, "" where it has none; nothing else is looked at."""
     found = _SAID_ID.search(content.decode(errors="replace"))

@@ -12,8 +12,8 @@ from sqlalchemy import URL
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.beside import drift_beside, look_beside
 from monarch_dagster.migrations.chain import Chain, read_chain
+from monarch_dagster.migrations.coverage import Coverage, coverage
 from monarch_dagster.migrations.drift import Drift, find_drift
-from monarch_dagster.migrations.generate import Coverage, coverage
 from monarch_dagster.migrations.git_state import GitState, read_git
 from monarch_dagster.migrations.preview import Preview, preview_conversions
 from monarch_dagster.migrations.registering import behind

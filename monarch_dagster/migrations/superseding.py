@@ -6,21 +6,25 @@ They stand at the end of the chain. What comes in their place, and when they are
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.branches import Unit, units
-from monarch_dagster.migrations.chain import Chain
+from monarch_dagster.migrations.chain import Chain, read_chain
 from monarch_dagster.migrations.git import tracked_files
 from monarch_dagster.migrations.ledger import read_target
 from monarch_dagster.migrations.revisions import Revision, said_bodies, said_proposal
-from monarch_dagster.postgres.locks import who_migrates
+from monarch_dagster.postgres.locks import apply_lock, who_migrates
+from monarch_dagster.postgres.pooler import check_direct
 
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = "2"
+LOCK_SECONDS = 10
 
 
 def open_proposals(chain: Chain, applied: Collection[str], committed: Collection[str]) -> tuple[Revision, ...]:
@@ -48,23 +52,47 @@ def open_proposals(chain: Chain, applied: Collection[str], committed: Collection
     return tuple(found)
 
 
-def find_open_proposals(chain: Chain, url: URL) -> tuple[Revision, ...]:
-    """Return the open proposals of a chain, as git and the target at `url` say; none where one cannot be asked."""
-    if not open_proposals(chain, (), ()):
-        return ()
-    try:
-        committed = tracked_files(chain.directory)
-        url = url.update_query_dict({"connect_timeout": CONNECT_SECONDS}, append=False)
-        target, running = read_target(url), who_migrates(url)
-    except MonarchError as error:
-        log.warning(
-            "What was proposed before stays: whether it was committed or applied is not known. %s", error.message
-        )
-        return ()
-    if running:
-        log.warning("What was proposed before stays: %s migrates the target now, and may be applying it.", running)
-        return ()
-    return open_proposals(chain, {*target.versions, *(entry.revision for entry in target.entries)}, committed)
+@dataclass(frozen=True)
+class OpenProposals:
+    """The open proposals of a chain, as git and the target at `url` say; none where one of them cannot be asked."""
+
+    url: URL
+
+    def find(self, chain: Chain) -> tuple[Revision, ...]:
+        """Return the revisions of a chain that a new proposal supersedes; none while the target is migrated."""
+        if not open_proposals(chain, (), ()):
+            return ()
+        try:
+            if running := who_migrates(self._briefly()):
+                log.warning("What was proposed before stays: %s migrates the target now, and may apply it.", running)
+                return ()
+            return self._find(chain)
+        except MonarchError as error:
+            told = "What was proposed before stays: whether it was committed or applied is not known. %s"
+            log.warning(told, error.message)
+            return ()
+
+    @contextmanager
+    def holding(self, items: Sequence[Revision]) -> Iterator[bool]:
+        """Keep the target from being migrated, and say whether `items` are still what is open, byte for byte."""
+        with ExitStack() as stack:
+            try:
+                check_direct(self.url)
+                stack.enter_context(apply_lock(self._briefly(), log.info, wait_seconds=LOCK_SECONDS))
+                now = self._find(read_chain(items[0].path.parent.parent))
+                same = [(item.path, item.digest) for item in now] == [(item.path, item.digest) for item in items]
+            except MonarchError as error:
+                log.warning("What was proposed before is looked at again: %s", error.message)
+                same = False
+            yield same
+
+    def _find(self, chain: Chain) -> tuple[Revision, ...]:
+        target = read_target(self._briefly())
+        applied = {*target.versions, *(entry.revision for entry in target.entries)}
+        return open_proposals(chain, applied, tracked_files(chain.directory))
+
+    def _briefly(self) -> URL:
+        return self.url.update_query_dict({"connect_timeout": CONNECT_SECONDS}, append=False)
 
 
 def is_as_generated(item: Revision) -> bool:

@@ -1,6 +1,6 @@
 """The chain on a shadow: what a kept clone holds, and what may be replayed on it."""
 
-from monarch_dagster.migrations.generate import Coverage, coverage
+from monarch_dagster.migrations.coverage import Coverage, coverage
 from monarch_dagster.migrations.replay import chain_clone
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster_tests.migrations.support import sql, write_revision

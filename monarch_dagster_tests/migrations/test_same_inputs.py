@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from monarch_dagster.migrations.generate import Proposal, coverage
+from monarch_dagster.migrations.coverage import coverage
+from monarch_dagster.migrations.generate import Proposal
 from monarch_dagster.migrations.revisions import file_name, revision_id
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster_tests.support import MODELS_HEADER, Project, account

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from monarch_dagster.errors import MonarchError
+from monarch_dagster.migrations.apply import apply_revisions
 from monarch_dagster.migrations.generate import Proposal
-from monarch_dagster.migrations.superseding import find_open_proposals, is_as_generated
+from monarch_dagster.migrations.revisions import Revision
+from monarch_dagster.migrations.superseding import OpenProposals, is_as_generated
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.locks import apply_lock
 from monarch_dagster_tests.migrations.repositories import Repository
@@ -23,7 +27,7 @@ UNREACHABLE = "postgresql+psycopg://me:s3cr3t@127.0.0.1:1/none"
 
 def generate(project: Project, **options: object) -> Proposal:
     """Propose as the asset and the command do."""
-    return project.generate(open_proposals=partial(find_open_proposals, url=project.target), **options)
+    return project.generate(open_proposals=OpenProposals(project.target), **options)
 
 
 def files(project: Project) -> set[str]:
@@ -127,18 +131,57 @@ def test_what_somebody_has_taken_up_stays(proposed: Project, taken_up: Callable[
     assert files(proposed) == before | {item.path.name for item in proposal.revisions}
 
 
+@pytest.mark.parametrize("taken_up", [edit_note, apply_half, commit])
+def test_what_is_taken_up_while_its_successor_is_proved_stays(
+    proposed: Project, taken_up: Callable[[Project], None]
+) -> None:
+    @dataclass(frozen=True)
+    class Meanwhile(OpenProposals):
+        """Somebody takes it up after it was found to be open."""
+
+        @contextmanager
+        def holding(self, items: Sequence[Revision]) -> Iterator[bool]:
+            taken_up(proposed)
+            with super().holding(items) as still:
+                yield still
+
+    before = files(proposed)
+    proposed.write_models(SMALL_MODELS + OWNER + TITLE)
+    proposal = proposed.generate(open_proposals=Meanwhile(proposed.target))
+    assert not proposal.superseded
+    assert files(proposed) == before | {item.path.name for item in proposal.revisions}
+    assert proposed.apply().after == proposed.chain().head
+
+
+def test_a_run_that_began_before_it_was_superseded_applies_nothing_of_it(proposed: Project) -> None:
+    chain = proposed.chain()
+    proposed.write_models(SMALL_MODELS + TITLE)
+    generate(proposed)
+    with pytest.raises(MonarchError, match="superseded by a new proposal, since this run began"):
+        apply_revisions(chain, proposed.target, proposed.prover)
+    assert proposed.apply().after == proposed.chain().head
+
+
+def test_where_git_is_not_installed_a_work_tree_is_left_alone(
+    proposed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Repository(proposed.root).git("init", "--quiet")
+    monkeypatch.setenv("PATH", str(proposed.versions))
+    assert OpenProposals(proposed.target).find(proposed.chain()) == ()
+
+
 def test_where_the_target_cannot_be_asked_it_stays(proposed: Project, caplog: pytest.LogCaptureFixture) -> None:
     from sqlalchemy import make_url
 
-    assert find_open_proposals(proposed.chain(), make_url(UNREACHABLE)) == ()
+    assert OpenProposals(make_url(UNREACHABLE)).find(proposed.chain()) == ()
     assert "What was proposed before stays" in caplog.text
     assert "s3cr3t" not in caplog.text
 
 
 def test_while_the_target_is_migrated_it_stays(proposed: Project) -> None:
     with apply_lock(proposed.target, print):
-        assert find_open_proposals(proposed.chain(), proposed.target) == ()
-    assert len(find_open_proposals(proposed.chain(), proposed.target)) == 2
+        assert OpenProposals(proposed.target).find(proposed.chain()) == ()
+    assert len(OpenProposals(proposed.target).find(proposed.chain())) == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder to another user")
@@ -146,7 +189,7 @@ def test_a_repository_of_another_user_is_not_taken_for_none(proposed: Project) -
     Repository(proposed.root).git("init", "--quiet")
     os.chown(proposed.root, 12345, 12345)
     os.chown(proposed.root / ".git", 12345, 12345)
-    assert find_open_proposals(proposed.chain(), proposed.target) == ()
+    assert OpenProposals(proposed.target).find(proposed.chain()) == ()
 
 
 def test_every_generated_file_reads_as_generated(project: Project) -> None:
@@ -176,4 +219,4 @@ def test_the_targets_version_counts_where_it_has_no_ledger(proposed: Project) ->
     with connect(proposed.target) as connection:
         connection.exec_driver_sql("UPDATE alembic.alembic_version SET version_num = %s", (head,))
         connection.commit()
-    assert find_open_proposals(proposed.chain(), proposed.target) == ()
+    assert OpenProposals(proposed.target).find(proposed.chain()) == ()

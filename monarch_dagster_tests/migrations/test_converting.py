@@ -65,12 +65,27 @@ def test_what_cannot_be_converted_is_counted_in_every_column_and_no_name_helps(p
 @pytest.mark.parametrize(
     ("kind", "kept", "lost"),
     [
-        ("timestamptz", ["2024-02-29", "1 Nov 2024", "epoch"], ["now", "Today", "tomorrow 10:00", "yesterday"]),
-        ("date", ["2024-02-29"], ["today", "TOMORROW"]),
+        (
+            "timestamptz",
+            [
+                "2024-02-29",
+                " 2024-2-9 1:00 ",
+                "20240229",
+                "2024-02-29T10:00:00.123456Z",
+                "2024-02-29 10:00+05:30",
+                "infinity",
+            ],
+            ["now", "Today", "tomorrow 10:00", "yesterday", "epoch", "04/05/06", "1 Nov 24", "12.345", "240229"],
+        ),
+        (
+            "date",
+            ["2024-02-29", "0044-03-15 BC"],
+            ["today", "TOMORROW", "20.11.12", "99.123", "1.2.3", "J1", "2024.060"],
+        ),
         ("jsonb", ['{"a": {"b": "x:y"}, "c": "{\\":1}"}', "[1]"], ['{"a": 1, "a": 2}', '[{"k": {"x": 1, "x": 1}}]']),
     ],
 )
-def test_a_word_that_says_when_it_is_read_and_a_key_that_stands_twice_are_lost(
+def test_what_is_no_plain_date_and_a_key_that_stands_twice_are_lost(
     project: Project, kind: str, kept: list[str], lost: list[str]
 ) -> None:
     rows = ", ".join(f"(NULL, NULL, {literal(text)})" for text in (*kept, *lost))

@@ -35,8 +35,13 @@ _ASSIGNED = frozenset(
 _JSON = ("json", "jsonb")
 _PLAIN_NUMBER = r"^-?(0|[1-9][0-9]*)?(\.[0-9]*)?$"
 _PLAIN_TIME = r"^[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?( ?[ap]m)?( ?z| ?[+-]00(:?00)?)?$"
-# PostgreSQL, "Date/Time Input", special values that are converted when they are read.
-_RELATIVE_TIME = "(now|today|tomorrow|yesterday)"
+# A date with all digits of its year, and a time of the day. PostgreSQL takes far more ("Date/Time Input"): a year of
+# two digits, a day's number in its year, a version number; and words that say another day tomorrow.
+_PLAIN_DATE = (
+    r"^(-?infinity|([0-9]{4,6}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{8})"
+    r"((t| +)[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?( ?[ap]m)?( ?(z|utc|gmt)| ?[+-][0-9]{2}(:?[0-9]{2}){0,2})?)?"
+    r"( bc)?)$"
+)
 _JSON_STRING = r'"(\\.|[^"\\])*"'
 _CONSTANT = re.compile(
     r"(?:\(*-?[0-9.]+\)*|\(*'(?:[^']|'')*'\)*|NULL|true|false|now\(\)|CURRENT_\w+|LOCALTIME\w*|SESSION_USER|USER)"
@@ -105,8 +110,7 @@ def says_the_same(old: str, new: str, before: str, after: str, *, comparable: bo
             plain = f"btrim({before}) ~ '{_PLAIN_NUMBER}' AND {before}::numeric = {after}::text::numeric"
             return f"btrim({before}) = {after}::text OR ({plain})"
         if kind in TIMES:
-            # "today" says another day tomorrow.
-            return f"{before} !~* '{_RELATIVE_TIME}' AND {before}::timestamptz = {after}::timestamptz"
+            return f"btrim({before}) ~* '{_PLAIN_DATE}' AND {before}::timestamptz = {after}::timestamptz"
         if kind == "time without time zone":
             # A text with a date or another time zone is taken, too, and that part of it forgotten.
             return f"btrim({before}) ~* '{_PLAIN_TIME}'"

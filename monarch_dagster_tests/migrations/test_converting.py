@@ -223,6 +223,25 @@ def test_values_that_would_be_one_in_a_unique_index_are_told_without_them(projec
     assert "which the unique index uq_account_code__c does not allow" in caught.value.message
 
 
+def test_a_conversion_that_makes_two_external_ids_one_is_taken_back_whole(project: Project) -> None:
+    key = {"externalId": True, "unique": True}
+    project.write_meta(account(Code__c=STRING | key))
+    project.generate()
+    project.apply()
+    project.execute("INSERT INTO salesforce.account VALUES ('1', '7.50'), ('2', '7.5')")
+    before = project.facts()
+    project.write_meta(account(Code__c=STRING | key | {"choices": {"column_type": "numeric(18,2)"}}))
+    project.generate()
+    with pytest.raises(MonarchError, match="could not create unique index"):
+        project.apply()
+    assert project.facts() == before
+    assert project.execute("SELECT code__c FROM salesforce.account ORDER BY id") == [("7.50",), ("7.5",)]
+    project.execute("DELETE FROM salesforce.account WHERE id = '2'")
+    project.apply()
+    project.revert(project.chain().revisions[0].revision)
+    assert project.facts() == before
+
+
 def test_what_stands_on_a_converted_column_of_the_provider_is_built_again(project: Project) -> None:
     key = {"externalId": True, "unique": True}
     lookup = {"type": "reference", "length": 18, "referenceTo": ["Account"], "choices": {"foreign_key": True}}

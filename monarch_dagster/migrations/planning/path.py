@@ -129,10 +129,13 @@ def _postpone(
     partitioned = "partitioned by" in after
     overrides = later.unchecked[relation]
     changes = changes_of(relation, before, after, ())
+    altered = altered_columns(before, after)
     for aspect in sorted(changes.add):
         definition = after[aspect]
         if definition.endswith(NOT_VALID):
             continue
+        if _is_unique(aspect, definition) and any(_is_on(definition, name) for name in altered.retyped):
+            continue  # of values that differed one may have been made: then nothing of it may stay
         if aspect.startswith(INDEX):
             if not partitioned:
                 overrides |= _without(aspect)
@@ -168,8 +171,13 @@ def _to_be_kept(before: Aspects, after: Aspects, dropped: Sequence[str], built: 
             yield aspect
 
 
-def _is_on(index: str, column: str) -> bool:
-    return mentions(index.partition(" USING ")[2], identifier(column))
+def _is_on(definition: str, column: str) -> bool:
+    """Say whether an index, or a constraint, is on a column: by what stands behind the table's name."""
+    return mentions(definition.partition(" USING ")[2] or definition, identifier(column))
+
+
+def _is_unique(aspect: str, definition: str) -> bool:
+    return definition.startswith("CREATE UNIQUE" if aspect.startswith(INDEX) else "UNIQUE")
 
 
 def _without(aspect: str) -> dict[str, str | None]:

@@ -193,6 +193,7 @@ def _propose_on(
     from monarch_dagster.migrations.prove import prove_drafts
     from monarch_dagster.migrations.provider_renames import provider_hints
     from monarch_dagster.migrations.renames import find_renames, likely_renames
+    from monarch_dagster.migrations.said_renames import said_renames
 
     with chain_clone(shadows, chain, chain.head, fresh=fresh) as url:
         before = chain_facts(url)
@@ -200,13 +201,21 @@ def _propose_on(
         for warning in desired.warnings:
             log.warning("%s", warning)
         declared = desired_facts(shadows, chain, desired)
-        if carry(before, declared) == before:
+        made = [rename for item in chain.revisions for rename in said_renames(item.path.read_text())]
+        renames: tuple[Rename, ...] = ()
+        refusal: MonarchError | None = None
+        try:
+            renames = find_renames(before, declared, desired.metadata, made)
+        except MonarchError as error:
+            refusal = error  # of what a draft made, perhaps
+        if refusal is None and carry(before, declared) == before:
             log.info("Nothing to generate: the chain comes to the desired schema (head %s)", chain.head or BASE)
             return Proposal(chain.head, warnings=desired.warnings, carried=before.carried())
         if open_proposals is not None and (superseded := open_proposals.find(chain)):
             rest = chain.less({item.revision for item in superseded})
             return replace(_propose_on(sources, rest, shadows, message, None, fresh=fresh), superseded=superseded)
-        renames = find_renames(before, declared, desired.metadata)
+        if refusal is not None:
+            raise refusal
         renamed = renamed_facts(url, before, renames)
         way = Way(before, renamed, carry(renamed, declared), renames)
         check_columns(renamed, way.wanted, used_after(url, renames))

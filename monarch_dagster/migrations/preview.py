@@ -18,7 +18,9 @@ from monarch_dagster.migrations.converting import Outcome, count_conversions
 from monarch_dagster.migrations.environment import SETTINGS
 from monarch_dagster.migrations.hazards import converted_types
 from monarch_dagster.migrations.planning.conversions import using
+from monarch_dagster.migrations.renames import Rename
 from monarch_dagster.migrations.revisions import Revision
+from monarch_dagster.migrations.said_renames import name_before, said_renames
 from monarch_dagster.postgres.engines import connect, run_script
 from monarch_dagster.postgres.quoting import identifier, quote
 
@@ -62,22 +64,25 @@ def preview_conversions(url: URL, pending: Iterable[Revision]) -> tuple[Preview,
     Those edited by hand are left out, since they may do it in another way, and columns that the target does not have
     with that type. Raises `MonarchError` where the target cannot be reached.
     """
-    named = [
-        (item.revision, hazard.object, *types)
-        for item in pending
-        if not item.edited
-        for hazard in item.hazards
-        if (types := converted_types(hazard)) is not None
-    ]
+    named: list[tuple[str, str, str, str, str]] = []
+    renames: list[Rename] = []
+    for item in pending:
+        renames += said_renames(item.path.read_text())
+        if not item.edited:
+            named += [
+                (item.revision, hazard.object, _before(renames, hazard.object), *types)
+                for hazard in item.hazards
+                if (types := converted_types(hazard)) is not None
+            ]
     if not named:
         return ()
     until = time.monotonic() + SECONDS
     with connect(url) as connection:
         run_script(connection, SETTINGS)
-        there = _read_types(connection, [column for _, column, _, _ in named])
+        there = _read_types(connection, [before for _, _, before, _, _ in named])
         tables: dict[tuple[str, str, str], list[Conversion]] = defaultdict(list)
-        for revision, column, old, new in named:
-            schema, table, name, kind = there.get(column, ("", "", "", ""))
+        for revision, _, before, old, new in named:
+            schema, table, name, kind = there.get(before, ("", "", "", ""))
             if kind == old:
                 conversion = Conversion(name, new, using(identifier(name), old, new))
                 tables[revision, schema, table].append(conversion)
@@ -88,10 +93,18 @@ def preview_conversions(url: URL, pending: Iterable[Revision]) -> tuple[Preview,
         }
         connection.rollback()
     return tuple(
-        Preview(revision, column, old, new, outcomes.get((revision, column)))
-        for revision, column, old, new in named
-        if there.get(column, ("",))[-1] == old
+        Preview(revision, column, old, new, outcomes.get((revision, before)))
+        for revision, column, before, old, new in named
+        if there.get(before, ("",))[-1] == old
     )
+
+
+def _before(renames: Sequence[Rename], column: str) -> str:
+    """Return what a column is called on a target, whose full name is that after renames that are pending."""
+    parts = column.split(".")
+    if len(parts) != 3:  # a name with a point in it
+        return column
+    return ".".join((parts[0], *name_before(renames, *parts)))
 
 
 def _read_types(connection: Connection, columns: Sequence[str]) -> dict[str, tuple[str, str, str, str]]:

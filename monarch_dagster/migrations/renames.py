@@ -7,7 +7,7 @@ without that line a column is dropped, or stays as a missing field's, and anothe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,10 +74,11 @@ class _Said:
     place: str
 
 
-def find_renames(before: Facts, wanted: Facts, metadata: MetaData) -> tuple[Rename, ...]:
+def find_renames(before: Facts, wanted: Facts, metadata: MetaData, made: Iterable[Rename] = ()) -> tuple[Rename, ...]:
     """Return the renames that the sources ask for and the chain has not made yet, tables first.
 
     A rename that was made leaves its line behind, which then says nothing; the old name may be taken by something new.
+    `made` are those that the chain made.
     Raises `MonarchError` where one name cannot be the other's heir, for a column whose table has neither name, and for
     an object that has neither table while the chain has tables of others.
     """
@@ -85,6 +86,7 @@ def find_renames(before: Facts, wanted: Facts, metadata: MetaData) -> tuple[Rena
     tables: list[tuple[Rename, _Said]] = []
     columns: list[tuple[Rename, _Said]] = []
     by_name = {f"{TABLE}{table.key}": table for table in metadata.tables.values()}
+    known = frozenset((item.column, item.old, item.new) for item in made)
     schemas = {_schema(name.removeprefix(TABLE)) for name in chain if name.startswith(TABLE)}
     for relation, table in sorted(by_name.items()):
         schema = str(table.schema)
@@ -95,11 +97,19 @@ def find_renames(before: Facts, wanted: Facts, metadata: MetaData) -> tuple[Rena
             source = by_name[was].info.get(RENAMED_FROM) if was in by_name else None
             if was not in chain and relation not in chain and ENTRY in table.info and schema in schemas:
                 raise _neither(said, "table")
-            if _is_due(was, relation, chain, wanted.relations, f"{TABLE}{schema}.{source}", said):
+            if _is_due(
+                was,
+                relation,
+                chain,
+                wanted.relations,
+                f"{TABLE}{schema}.{source}",
+                said,
+                made=(False, old, table.name) in known,
+            ):
                 tables.append((Rename(schema, table.name, old, table.name), said))
                 there = was
         if there in chain:
-            columns += _column_renames(relation, table, chain[there], wanted.relations.get(relation, {}))
+            columns += _column_renames(relation, table, chain[there], wanted.relations.get(relation, {}), known)
     _check_once((*tables, *columns))
     return tuple(item for item, _ in (*tables, *columns))
 
@@ -137,7 +147,9 @@ def _check_once(renames: Sequence[tuple[Rename, _Said]]) -> None:
             )
 
 
-def _column_renames(relation: str, table: Table, known: Aspects, wanted: Aspects) -> Iterator[tuple[Rename, _Said]]:
+def _column_renames(
+    relation: str, table: Table, known: Aspects, wanted: Aspects, made: Collection[tuple[bool, str, str]]
+) -> Iterator[tuple[Rename, _Said]]:
     chain, declared = (
         {f"{relation}.{name.removeprefix(COLUMN)}": value for name, value in aspects.items() if name.startswith(COLUMN)}
         for aspects in (known, wanted)
@@ -151,23 +163,38 @@ def _column_renames(relation: str, table: Table, known: Aspects, wanted: Aspects
         if was not in chain and new not in chain:
             raise _neither(said, "column")
         source = table.columns[old].info.get(RENAMED_FROM) if old in table.columns else None
-        if _is_due(was, new, chain, declared, f"{relation}.{source}", said):
+        done = (True, old, column.name) in made
+        if _is_due(was, new, chain, declared, f"{relation}.{source}", said, made=done):
             yield Rename(str(table.schema), table.name, old, column.name, column=True), said
 
 
-def _is_due(old: str, new: str, chain: Mapping[str, Any], wanted: Mapping[str, Any], source: str, said: _Said) -> bool:
+def _is_due(
+    old: str,
+    new: str,
+    chain: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    source: str,
+    said: _Said,
+    *,
+    made: bool,
+) -> bool:
     """Decide whether `old` becomes `new` now; `source` is what the sources say that `old` was.
 
-    `chain` and `wanted` tell of each name what is there. Raises `MonarchError` where two names are taken for one.
+    `made` says whether the chain has done so before: `old` is another one since. `chain` and `wanted` tell of each name
+    what is there. Raises `MonarchError` where two names are taken for one.
     """
     if old not in chain:
         return False
     if new not in chain and (old not in wanted if said.place else wanted.get(old) != chain[old]):
         return True
-    if new in chain and old in wanted and source not in chain:
+    both = new in chain and old in wanted and source not in chain
+    if both and made:
         return False
     where, remedy = said.both, f"Remove {RENAMED_FROM} if they are two; else {said.split}"
-    if new in chain and old in wanted:
+    if both:
+        where = "both are there, in the sources and in the chain"
+        remedy = f"Remove {RENAMED_FROM}: they are two."
+    elif new in chain and old in wanted:
         where = "these names are swapped"
         remedy = f"Remove {RENAMED_FROM} if they are two; else rename in two steps, each with a revision of its own."
     elif new in chain:

@@ -295,6 +295,25 @@ def test_a_default_a_computed_column_and_a_view_of_a_core_table_go_along(project
     assert project.execute("SELECT size, twice FROM landing.note ORDER BY id") == [(5, 10), (6, 12), (1, 2)]
 
 
+def test_what_is_renamed_too_is_counted_beforehand(project: Project) -> None:
+    project.write_meta(account(Old__c=STRING, Size__c=STRING))
+    project.generate()
+    project.apply()
+    project.execute("INSERT INTO salesforce.account (id, old__c, size__c) VALUES ('1', 'x', '1'), ('2', '2', '2')")
+    number = {"type": "int", "digits": 9}
+    renamed = account(New__c=number | {"choices": {"renamed_from": "Old__c"}}, Size__c=number)
+    client = renamed.pop("Account") | {"choices": {"renamed_from": "Account"}}
+    project.write_meta({"Client__c": client})
+    project.generate()
+    found = {
+        (item.column, item.outcome.failing if item.outcome else None)
+        for item in preview_conversions(project.target, project.chain().revisions[1:])
+    }
+    assert found == {("salesforce.client__c.new__c", 1), ("salesforce.client__c.size__c", 0)}
+    with pytest.raises(MonarchError, match="1 of 2 values cannot become that"):
+        project.apply()
+
+
 def test_status_and_dry_run_tell_beforehand_what_a_conversion_would_do(project: Project) -> None:
     project.write_meta(account(Size__c=STRING, Rate__c=STRING))
     project.generate()

@@ -9,6 +9,7 @@ import pytest
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations.generate import Proposal
+from monarch_dagster.migrations.superseding import OpenProposals
 from monarch_dagster_tests.support import Project, squeeze
 
 STRING = {"type": "string", "length": 40}
@@ -355,3 +356,20 @@ def test_what_went_missing_before_its_table_was_generated_is_not_warned_of(proje
     street = field("Street__c", length=9, compoundFieldName="Site__c")
     project.write_meta({"Foo__c": entry(field("Bar__c", missing=True), site, street), **gone, **come})
     assert project.generate().warnings == ()
+
+
+def test_two_that_are_both_there_are_not_taken_for_one(project: Project) -> None:
+    start(project, Foo__c=entry(field("A__c"), field("B__c")), Bar__c=entry())
+    error = refusal(project, Foo__c=entry(field("A__c"), field("B__c", was="A__c")), Bar__c=entry())
+    assert "Foo__c.B__c says that it was A__c, but both are there" in error.message
+    error = refusal(project, Foo__c=entry(field("A__c"), field("B__c")), Bar__c=entry(was="Foo__c"))
+    assert "Bar__c says that it was Foo__c, but both are there" in error.message
+
+
+def test_a_rename_that_is_said_after_its_draft_takes_the_drafts_place(project: Project) -> None:
+    start(project, Foo__c=entry(field("A__c")))
+    chain(project, Foo__c=entry(field("A__c", missing=True), field("B__c")))
+    project.write_meta({"Foo__c": entry(field("A__c", missing=True), field("B__c", was="A__c"))})
+    proposal = project.generate(open_proposals=OpenProposals(project.target))
+    assert len(proposal.superseded) == 1
+    assert [text.partition(" TO ")[2] for text in statements(proposal)] == ["b__c"]

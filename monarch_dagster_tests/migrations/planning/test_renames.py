@@ -31,10 +31,10 @@ def models(**tables: dict[str, str]) -> MetaData:
 OLD = facts(t={"a": "integer", "b": "text"})
 
 
-def found(before: Facts, declared: MetaData) -> tuple[Rename, ...]:
+def found(before: Facts, declared: MetaData, *made: Rename) -> tuple[Rename, ...]:
     """Find the renames that models ask for; whatever they declare is of another type than the chain has it in."""
     tables = {table.name: {column.name: "uuid" for column in table.columns} for table in declared.tables.values()}
-    return find_renames(before, facts(**tables), declared)
+    return find_renames(before, facts(**tables), declared, made)
 
 
 def test_a_column_that_says_what_it_was_is_renamed() -> None:
@@ -58,9 +58,12 @@ def test_a_line_at_a_table_that_is_new_says_nothing_of_its_columns() -> None:
 
 def test_a_name_that_a_rename_frees_may_be_taken_by_something_new_then_and_later() -> None:
     declared = models(t={"a": "", "c": "b", "b": ""})
-    assert [item.new for item in found(OLD, declared)] == ["c"]
+    (rename,) = found(OLD, declared)
+    assert rename.new == "c"
     made = facts(t={"a": "integer", "b": "integer", "c": "text"})
-    assert found(made, declared) == ()
+    assert found(made, declared, rename) == ()
+    with pytest.raises(MonarchError, match="but both are there"):
+        found(made, declared)
     tables = models(t={"a": ""}, u={"": "t", "a": "", "b": ""})
     assert [item.new for item in found(OLD, tables)] == ["u"]
     assert found(facts(t={"a": "integer"}, u={"a": "integer", "b": "text"}), tables) == ()

@@ -50,8 +50,19 @@ def read_type(text: str) -> tuple[str, tuple[int, ...]] | None:
 
 
 def check_type(text: str, field: str) -> None:
-    """Raise `ValueError` where the type chosen for a field is none of `TYPES`: it would go into SQL as it stands."""
-    if text and read_type(text) is None:
+    """Raise `ValueError` where the type chosen for a field is none of `TYPES`: it would go into SQL as it stands.
+
+    The key takes texts of 18 characters, and no type that does not hold them.
+    """
+    if not text:
+        return
+    found = read_type(text)
+    if field == KEY and found not in (None, ("text", ())) and not (found[0] == "varchar" and (*found[1], 18)[0] >= 18):
+        raise ValueError(
+            f"choices.column_type of {KEY} is {text[:80]!a}, which does not hold the 18 characters of an Id; remove "
+            "column_type there"
+        )
+    if found is None:
         raise ValueError(
             f"choices.column_type of {field} is {text[:80]!a}, which is not a type that Monarch writes; use one of: "
             f"{USABLE_TYPES}"

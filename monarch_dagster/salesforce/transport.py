@@ -187,9 +187,13 @@ def _repetitions(error: requests.RequestException, rules: Rules) -> int:
         return 0
     if is_unreachable(error):
         return 99  # until the tries are used up
-    if isinstance(error, _LATE):
-        return int(rules.late)
-    return 1  # dropped before the first byte, as a connection is that was idle for too long
+    if isinstance(error, requests.ReadTimeout):
+        return int(rules.late)  # it takes minutes each time
+    if rules.late:
+        return 99
+    # A call in parts: cut off, it is asked again in smaller ones; dropped before the first byte, as a connection that was
+    # idle for too long is, once as it is.
+    return 0 if isinstance(error, _LATE) else 1
 
 
 _LATE = (requests.ReadTimeout, requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)

@@ -55,6 +55,8 @@ def test_a_passing_fault_of_the_rest_api_is_survived(made: Faulty, path: Path, k
         Fault(kind="latency", seconds=0.05, times=None),
         Fault(kind="latency", seconds=0.2, object=OBJECTS[7]),
         Fault(kind="too_many_requests", times=3, retry_after="0"),
+        Fault(kind="dropped", path=OVERVIEW, times=3),
+        Fault(kind="cut_off", path=OVERVIEW, times=3),
         Fault(kind="gateway_timeout", object=OBJECTS[7]),
         Fault(kind="subrequest_error", object=OBJECTS[7]),
         Fault(kind="subrequest_error", object=OBJECTS[7], times=2),

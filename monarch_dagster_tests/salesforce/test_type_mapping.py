@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.postgres.embedded import EmbeddedCluster
 from monarch_dagster.postgres.engines import connect
-from monarch_dagster.salesforce.choices import TYPES
+from monarch_dagster.salesforce.choices import TYPES, check_type
 from monarch_dagster.salesforce.object_meta import Field, parse_object_meta
 from monarch_dagster.salesforce.type_mapping import column_type, has_column, parse_type
 from monarch_dagster_tests.support import Project, account
@@ -270,3 +270,16 @@ def test_whatever_a_field_says_postgresql_takes_its_type_or_it_is_refused(
     except (MonarchError, ValidationError):
         return  # reading a file and projecting a describe turn the latter into the former
     accept(connection, str(sql.compile(dialect=postgresql.dialect())))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "holds"),
+    [("text", True), ("varchar", True), ("varchar(18)", True)]
+    + [(kind, False) for kind in ("varchar(10)", "integer", "uuid", "bytea")],
+)
+def test_the_key_takes_no_type_that_does_not_hold_an_id(chosen: str, holds: bool) -> None:
+    if holds:
+        check_type(chosen, "Id")
+        return
+    with pytest.raises(ValueError, match="does not hold the 18 characters of an Id"):
+        check_type(chosen, "Id")

@@ -65,8 +65,9 @@ def test_a_name_that_a_rename_frees_may_be_taken_by_something_new_then_and_later
     with pytest.raises(MonarchError, match="but both are there"):
         found(made, declared)
     tables = models(t={"a": ""}, u={"": "t", "a": "", "b": ""})
-    assert [item.new for item in found(OLD, tables)] == ["u"]
-    assert found(facts(t={"a": "integer"}, u={"a": "integer", "b": "text"}), tables) == ()
+    (rename,) = found(OLD, tables)
+    assert rename.new == "u"
+    assert found(facts(t={"a": "integer"}, u={"a": "integer", "b": "text"}), tables, rename) == ()
 
 
 def test_what_stays_as_it_is_cannot_have_become_something_else() -> None:

@@ -157,6 +157,7 @@ def _show_pending(terminal: Terminal, items: Sequence[Mapping[str, Any]]) -> Non
     ]
     terminal.table("Hazards", sorted(hazards, key=lambda row: gravity(row["kind"])), style="yellow")
     conversions = [{"revision": item["revision"], **row} for item in items for row in item["conversions"]]
+    conversions.sort(key=lambda row: (-(row["cannot_become"] or 0), -(row["cut"] or 0)))  # the rest fits
     counts = ("values", "cannot_become", "cut")
     told = [
         row | {key: "not counted" if row[key] is None else f"{row[key]:,}" for key in counts} for row in conversions

@@ -65,7 +65,9 @@ def dev(terminal: Terminal, arguments: tuple[str, ...]) -> None:
         # Fails here with a message, not in the middle of Dagster's start.
         settings.dagster_url()
         command = [sys.executable, "-m", "dagster", "dev", *arguments]
-        process = stack.enter_context(subprocess.Popen(command, cwd=settings.root))
+        # Else Dagster says that its storage is temporary, which it is not: see dagster.yaml.
+        home = {"DAGSTER_HOME": str(settings.root)} if (settings.root / "dagster.yaml").exists() else {}
+        process = stack.enter_context(subprocess.Popen(command, cwd=settings.root, env=home | os.environ))
         # A terminal sends Ctrl-C to both; whoever sends a signal to this process alone means Dagster too.
         signal.signal(signal.SIGINT, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
@@ -97,6 +99,7 @@ def _demo(terminal: Terminal, settings: Settings) -> Iterator[Settings]:
         "bold green",
     )
     with running(home=settings.home) as org:
+        terminal.say(f"The sample org is on {org.url}; `curl -X POST {org.url}/sample-org/version/2` changes it.")
         # Another login, also one in .env, must not win over the sample org's; set to nothing counts as not set.
         os.environ.update(dict.fromkeys(settings.salesforce, "") | demo_settings.environment() | org.environment)
         yield Settings.load()

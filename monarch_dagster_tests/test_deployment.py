@@ -64,13 +64,13 @@ def test_without_a_password_nothing_starts() -> None:
         read_services({})
 
 
-def test_only_the_code_location_knows_the_target_and_the_org() -> None:
+def test_only_what_runs_jobs_knows_the_target_and_the_org() -> None:
     services = read_services(SET | {"SALESFORCE_CONSUMER_SECRET": "x", "MONARCH_DATABASE_URL": "postgresql://else/w"})
     assert services["code"].environment["MONARCH_DATABASE_URL"] == "postgresql://else/w"
     knowing = [name for name, service in services.items() if "SALESFORCE_CONSUMER_SECRET" in service.environment]
-    assert knowing == ["code"]
+    assert knowing == ["code", "api"]
     urls = {name for name, service in services.items() if "MONARCH_DATABASE_URL" in service.environment}
-    assert urls == {"code"}
+    assert urls == {"code", "api"}
     assert read_services(SET)["code"].environment["MONARCH_DATABASE_URL"].endswith("secret@postgres/warehouse")
     assert "CREATE DATABASE warehouse;" in (DEPLOY / "databases.sql").read_text()
 

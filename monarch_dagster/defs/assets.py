@@ -192,6 +192,7 @@ def _state(
 ) -> dg.MaterializeResult[None]:
     """Report where the target stands: made from the files up to its revision, so that pending ones make it stale."""
     from monarch_dagster.migrations.drift import live_version
+    from monarch_dagster.postgres.engines import display
 
     live, _ = live_version(url)
     known = {None, *(item.revision for item in chain.revisions)}
@@ -199,7 +200,8 @@ def _state(
     context.log_event(observation(LIVE_SCHEMA, live))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(revision or BASE),
-        metadata=metadata,
+        # Several projects may share a history, the demo's and the client's for one.
+        metadata=metadata | {"target": display(url), "versions": dg.MetadataValue.path(str(chain.directory))},
         tags=made_from(LIVE_SCHEMA, live) | made_from("revision_files", files),
     )
 

@@ -90,7 +90,7 @@ def decide(*, content: str, running: str, attempts: Attempts, now: float, obstac
         obstacle: why no run could do it now, "" for nothing.
     """
     if attempts.done:
-        return Decision(False, f"A run was made for {content} already.", settled=True)
+        return Decision(False, f"{content}: the last run took this content already.", settled=True)
     if obstacle:
         return Decision(False, obstacle)
     if running:

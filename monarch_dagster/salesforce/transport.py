@@ -191,8 +191,8 @@ def _repetitions(error: requests.RequestException, rules: Rules) -> int:
         return int(rules.late)  # it takes minutes each time
     if rules.late:
         return 99
-    # A call in parts: cut off, it is asked again in smaller ones; dropped before the first byte, as a connection that was
-    # idle for too long is, once as it is.
+    # A call in parts: cut off, it is asked again in smaller ones; dropped before the first byte, as an idle connection
+    # may be, once as it is.
     return 0 if isinstance(error, _LATE) else 1
 
 

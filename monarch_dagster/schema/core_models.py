@@ -172,10 +172,11 @@ def _broken(name: str, error: BaseException) -> MonarchError:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
     place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    reason: object = error
     if isinstance(error, SyntaxError):
-        place = f" ({error.filename}, line {error.lineno})"
+        place, reason = f" ({error.filename}, line {error.lineno})", error.msg
     return MonarchError(
-        f"The core models {name} do not import: {type(error).__name__}: {error}{place}",
+        f"The core models {name} do not import: {type(error).__name__}: {reason}{place}",
         remedy="Correct the models; nothing was generated.",
     )
 

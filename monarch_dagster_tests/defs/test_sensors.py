@@ -38,7 +38,7 @@ def settled(here: Project, instance: dg.DagsterInstance) -> str:
     ("found", "running", "obstacle", "expected", "reason"),
     [
         (Attempts(), "", "", (True, False), ""),
-        (Attempts(done=True), "", "", (False, True), "A run was made for it already"),
+        (Attempts(done=True), "", "", (False, True), "it: the last run took this content already"),
         (Attempts(done=True), "", "no folder", (False, True), "already"),
         (Attempts(), "run_migrations", "", (False, False), "it changed; waiting for run_migrations to end"),
         (Attempts(), "run_migrations", "no folder", (False, False), "no folder"),

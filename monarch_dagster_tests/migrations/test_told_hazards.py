@@ -104,7 +104,7 @@ def test_a_row_without_a_value_stops_not_null_and_the_error_says_which_column_to
 
 
 def test_the_revisions_of_a_proposal_are_listed_in_their_order(applied: Project) -> None:
-    applied.write_models(SMALL_MODELS.replace("(Text)", "(String(9), index=True, unique=True)"))
+    applied.write_models(SMALL_MODELS + "    code: Mapped[str | None] = mapped_column(Text, unique=True)\n")
     proposal = applied.generate(message="many")
     names = [item.path.name for item in proposal.revisions]
     assert len(names) > 1

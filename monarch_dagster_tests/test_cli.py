@@ -24,6 +24,7 @@ def test_set_up_without_flags_runs_the_migrations_that_exist_and_generates_none(
     assert len(project.chain().revisions) == 1
 
 
+@pytest.mark.soak
 def test_generate_run_and_revert_do_what_their_names_say(project: Project) -> None:
     project.write_meta(account(Name=NAME))
     generated = project.monarch("generate-migrations", "--message", "Add the account")

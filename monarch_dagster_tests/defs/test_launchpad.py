@@ -139,6 +139,7 @@ def test_wrong_config_is_refused_before_there_is_a_run(ui: Ui) -> None:
     assert ui.runs() == before
 
 
+@pytest.mark.soak
 def test_a_launch_without_config_is_the_local_install(here: Project, ui: Ui) -> None:
     here.generate()
     launched = ui.launch("setup_provider_schema", {})

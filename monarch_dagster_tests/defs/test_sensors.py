@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import subprocess
 import sys
 import uuid
@@ -172,11 +171,12 @@ def test_a_run_whose_process_was_killed_is_not_waited_for(
     here: Project, instance: dg.DagsterInstance, settled: str
 ) -> None:
     from monarch_dagster.definitions import defs
-    from monarch_dagster.defs.dead_runs import process_tags
+    from monarch_dagster.defs.dead_runs import PID, process_tags
 
     run_id = str(uuid.uuid4())
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        tags = pool.apply(process_tags, (run_id,))
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    tags = process_tags(run_id) | {PID: str(gone.pid)}
     instance.create_run_for_job(
         defs.resolve_job_def("run_migrations"), run_id=run_id, tags=tags, status=dg.DagsterRunStatus.STARTED
     )

@@ -174,6 +174,7 @@ def test_what_would_not_come_to_the_same_says_what_to_revert_first(clones: tuple
     assert_alike(ours, theirs)
 
 
+@pytest.mark.soak
 def test_what_it_applied_of_what_is_missing_before_it_failed_is_registered(clones: tuple[Project, Project]) -> None:
     ours, theirs = clones
     change(ours, models(OURS), "mine")

@@ -121,7 +121,9 @@ def commit(project: Project) -> None:
     repository.git("add", str(project.chain().revisions[1].path))
 
 
-@pytest.mark.parametrize("taken_up", [edit_operation, edit_note, apply_half, commit])
+@pytest.mark.parametrize(
+    "taken_up", [pytest.param(edit_operation, marks=pytest.mark.soak), edit_note, apply_half, commit]
+)
 def test_what_somebody_has_taken_up_stays(proposed: Project, taken_up: Callable[[Project], None]) -> None:
     taken_up(proposed)
     before = files(proposed)
@@ -131,7 +133,10 @@ def test_what_somebody_has_taken_up_stays(proposed: Project, taken_up: Callable[
     assert files(proposed) == before | {item.path.name for item in proposal.revisions}
 
 
-@pytest.mark.parametrize("taken_up", [edit_note, apply_half, commit])
+@pytest.mark.parametrize(
+    "taken_up",
+    [edit_note, *(pytest.param(each, marks=pytest.mark.soak) for each in (apply_half, commit))],
+)
 def test_what_is_taken_up_while_its_successor_is_proved_stays(
     proposed: Project, taken_up: Callable[[Project], None]
 ) -> None:

@@ -19,7 +19,7 @@ dev: $(STAMP) ## Open the Dagster UI on http://127.0.0.1:3000
 	@$(VENV)/bin/monarch dev
 
 test: $(STAMP) ## Run the tests (a few minutes)
-	@$(VENV)/bin/python -m pytest -q -n 3 --dist worksteal
+	@$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal
 
 soak: $(STAMP) ## Run the long experiments too
 	@$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal -m soak

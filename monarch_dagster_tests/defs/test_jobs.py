@@ -33,6 +33,7 @@ def empty_target(project: Project) -> None:
         connection.exec_driver_sql(f'CREATE DATABASE "{project.target.database}"')
 
 
+@pytest.mark.soak
 def test_a_first_and_a_local_installation_end_in_the_same_schema(
     here: Project, org: RunningOrg, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

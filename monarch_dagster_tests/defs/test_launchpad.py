@@ -178,6 +178,7 @@ def test_both_setups_from_the_launchpad_and_from_the_command_end_in_the_same_sch
     assert len(set(found.values())) == 1
 
 
+@pytest.mark.soak
 def test_the_page_of_a_proposal_has_its_link_its_columns_and_numbers(here: Project, ui: Ui) -> None:
     here.write_meta(account(Name={"type": "string", "length": 255, "label": "Full Name"}))
     assert run(ui.instance, "generate_migrations").success

@@ -100,6 +100,7 @@ def test_a_storage_that_goes_away_during_a_run_is_told_without_a_stack_trace(
     assert "monarch status" in caught.value.remedy
 
 
+@pytest.mark.soak
 def test_ctrl_c_ends_the_command_at_once_and_leaves_no_run_that_seems_to_go_on(here: Project) -> None:
     here.generate()
     with connect(here.target, autocommit=True) as holder:

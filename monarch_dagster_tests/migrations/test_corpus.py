@@ -107,6 +107,7 @@ def test_every_transition_converges_both_ways_or_is_refused_on_16(case: Transiti
     run(case, project_16)
 
 
+@pytest.mark.soak
 def test_a_change_is_one_and_the_same_revision_under_two_hash_seeds(tmp_path: Path, shadows: ShadowServer) -> None:
     _check_seeds(tmp_path, shadows, SEEDED[:1], range(2))
 

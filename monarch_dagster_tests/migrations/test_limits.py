@@ -69,6 +69,7 @@ def test_a_table_is_refused_columns_for_which_dropped_ones_left_no_room(applied:
     applied.generate()
 
 
+@pytest.mark.soak
 def test_a_target_that_has_dropped_more_than_the_chain_is_refused_before_anything_runs(applied: Project) -> None:
     applied.execute(CHURN.format(times=1597))
     applied.write_meta(flags(3))

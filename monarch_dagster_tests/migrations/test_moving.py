@@ -83,6 +83,7 @@ def test_an_edited_revision_ends_alike(clones: tuple[Project, Project]) -> None:
         assert project.execute("SELECT mine FROM landing.note") == [("kept",)]
 
 
+@pytest.mark.soak
 def test_the_same_change_made_twice_ends_alike_whatever_it_is_called(clones: tuple[Project, Project]) -> None:
     ours, theirs = clones
     mine = change(ours, models(OURS), "same")

@@ -190,6 +190,7 @@ def test_where_no_shadow_can_be_had_a_revision_runs_only_by_name_and_the_result_
     assert kept(project) == [True, False]
 
 
+@pytest.mark.soak
 def test_the_command_says_how_to_go_on_without_a_shadow(project: Project) -> None:
     project.generate()
     by_hand(project)

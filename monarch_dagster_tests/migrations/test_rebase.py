@@ -181,7 +181,7 @@ def _set(project: Project, files: dict[str, bytes]) -> None:
 
 
 # After two of the three of one proposal, and among the deletions.
-@pytest.mark.parametrize("number", [3, 8])
+@pytest.mark.parametrize("number", [3, pytest.param(8, marks=pytest.mark.soak)])
 def test_an_interrupted_rebase_is_taken_up_by_the_next(merged: Merged, rebased: Done, number: int) -> None:
     state = list(_states(merged, rebased.files))[number]
     _set(merged.project, state)

@@ -77,6 +77,7 @@ def test_check_ends_with_1_while_a_revision_is_pending_and_with_0_after_it_ran(p
     project.monarch("check")
 
 
+@pytest.mark.soak
 def test_checks_of_the_files_need_no_target_and_are_a_gate(project: Project) -> None:
     nowhere = {"MONARCH_DATABASE_URL": "postgresql://127.0.0.1:9/nowhere"}
     project.generate()

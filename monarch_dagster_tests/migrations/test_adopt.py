@@ -203,6 +203,7 @@ def test_what_was_taken_back_by_hand_is_recorded_as_taken_back(chain: Project) -
     assert chain.apply().after == "r3"
 
 
+@pytest.mark.soak
 def test_between_revisions_of_equal_facts_the_ledger_decides_then_the_version_then_the_chain(chain: Project) -> None:
     write_revision(chain.versions, "r4", "r3", up=sql("UPDATE s.a SET name = 'moved'"))
     write_revision(chain.versions, "r5", "r4", up=sql("UPDATE s.a SET name = 'again'"))
@@ -216,6 +217,7 @@ def test_between_revisions_of_equal_facts_the_ledger_decides_then_the_version_th
     assert adopted(chain) == Adoption(None, "r5", written=True)
 
 
+@pytest.mark.soak
 def test_drift_that_was_then_declared_and_generated_is_adopted(project: Project) -> None:
     project.generate()
     project.apply()
@@ -267,6 +269,7 @@ def test_a_schema_of_another_kind_is_no_sign_of_a_set_up_one(chain: Project) -> 
     assert failing(chain).keys() == {"alembic_version_at_head"}
 
 
+@pytest.mark.soak
 def test_what_was_changed_by_hand_and_declared_since_is_to_be_adopted(chain: Project) -> None:
     chain.apply()
     chain.execute("ALTER TABLE s.a ADD by_hand int")

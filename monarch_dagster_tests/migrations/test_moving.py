@@ -206,6 +206,7 @@ def test_plain_alembic_refuses_such_a_target_and_says_who_moves_it(clones: tuple
     assert "monarch run-migrations" in Alembic(ours).run("upgrade", "head", code=255)
 
 
+@pytest.mark.soak
 def test_a_dry_run_shows_what_is_missing_and_moves_nothing(clones: tuple[Project, Project]) -> None:
     ours, theirs = clones
     mine = change(ours, models(OURS), "mine")

@@ -122,6 +122,7 @@ def has_password(path: Path) -> bool:
     return PASSWORD_FORMS.search(path.read_bytes().decode(errors="replace")) is not None
 
 
+@pytest.mark.soak
 def test_it_is_set_up_grows_and_keeps_its_rows(grown: Grown) -> None:
     project = grown.project
     state = grown.first["assets"]["schema_state"]
@@ -144,6 +145,7 @@ def test_it_is_set_up_grows_and_keeps_its_rows(grown: Grown) -> None:
     assert [entry.revision for entry in target.entries] == [item.revision for item in project.chain().revisions]
 
 
+@pytest.mark.soak
 def test_the_checks_pass_and_tell_beside_it_what_was_not_compared(grown: Grown) -> None:
     found = told_json(grown.project, "check")
     assert {name for name, outcome in found.items() if not outcome["passed"]} == set()
@@ -153,6 +155,7 @@ def test_the_checks_pass_and_tell_beside_it_what_was_not_compared(grown: Grown) 
     assert checks["no_drift"]["stored"] == f"no drift ({NOT_COMPARED})"
 
 
+@pytest.mark.soak
 def test_drift_against_the_ledgers_own_record_is_named_by_relation_and_aspect(copy: Project) -> None:
     copy.execute(
         "ALTER TABLE landing.note ALTER author DROP NOT NULL; DROP INDEX landing.ix_note_body; "
@@ -171,6 +174,7 @@ def test_drift_against_the_ledgers_own_record_is_named_by_relation_and_aspect(co
     assert found.stored.endswith(f" ({NOT_COMPARED})")
 
 
+@pytest.mark.soak
 def test_it_is_taken_back_to_nothing(copy: Project) -> None:
     with pytest.raises(MonarchError, match="would lose stored values"):
         copy.revert("base")
@@ -180,6 +184,7 @@ def test_it_is_taken_back_to_nothing(copy: Project) -> None:
     assert (target.versions, target.entries) == ((), ())
 
 
+@pytest.mark.soak
 def test_adopting_across_majors_is_refused_with_the_remedy(copy: Project) -> None:
     forget(copy)
     message = told(copy, "adopt", "--dry-run", code=1)
@@ -211,6 +216,7 @@ def test_beside_a_shadow_of_its_own_major_everything_is_compared(copy: Project, 
     assert "column mood is missing" in no_drift(Situation(copy.prover, copy.target)).stored
 
 
+@pytest.mark.soak
 def test_both_majors_generate_the_same_revision(grown: Grown, debian: URL, tmp_path: Path) -> None:
     project = Project(tmp_path, grown.project.target, ShadowServer(debian), grown.project.dagster_url)
     project.write_meta(account(Name=STRING))
@@ -275,6 +281,7 @@ def test_what_a_shadow_of_18_proves_runs_on_15_and_comes_to_the_same(
             assert project.facts() == was
 
 
+@pytest.mark.soak
 def test_the_password_is_in_no_file_and_not_in_the_runs_history(grown: Grown) -> None:
     files = [path for path in grown.project.root.rglob("*") if path.is_file()]
     assert files

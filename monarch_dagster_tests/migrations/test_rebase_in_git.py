@@ -66,6 +66,7 @@ def test_after_a_pull_what_was_not_pushed_goes_behind_what_was(
     assert forks.project.generate(dry_run=True).revisions == ()
 
 
+@pytest.mark.soak
 def test_a_branch_that_was_pushed_goes_behind_the_default_branch_that_it_merged(
     here: Repository, forks: Forks, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_branch_that_was_pushed_goes_behind_the_default_branch_that_it_merged(
     assert [item.replaces for item in found.moved] == [tuple(forks.branches["c"].ids)]
 
 
+@pytest.mark.soak
 def test_of_twins_the_file_that_was_pushed_stays(here: Repository, forks: Forks) -> None:
     [item] = forks.project.chain().revisions
     twin = item.path.with_name("1.py")  # the first by name
@@ -96,6 +98,7 @@ def test_of_twins_the_file_that_was_pushed_stays(here: Repository, forks: Forks)
     assert list(contents(forks.project)) == [item.path.name]
 
 
+@pytest.mark.soak
 def test_where_git_does_not_tell_the_heads_are_listed_and_a_person_says(
     here: Repository, forks: Forks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +126,7 @@ def assert_asked(forks: Forks, reason: str) -> None:
     assert "monarch rebase --onto" in caught.value.remedy
 
 
+@pytest.mark.soak
 def test_people_are_told_what_was_put_where_and_what_to_do_next(forks: Forks) -> None:
     theirs, twice, ours = forks.merge(note(A, B, C, "more: Mapped[int | None]"), "ab", "b", "c")
     done = forks.project.monarch("rebase", "--onto", theirs.ids[1][:6])
@@ -135,6 +139,7 @@ def test_people_are_told_what_was_put_where_and_what_to_do_next(forks: Forks) ->
     assert "Next: monarch generate-migrations" in done.stderr
 
 
+@pytest.mark.soak
 def test_of_a_dry_run_it_is_told_that_nothing_was_done(capsys: pytest.CaptureFixture[str]) -> None:
     found = {"onto": "t", "branch": "origin/main", "moved": [{"revision": "n", "replaces": ["o"], "path": "x/n.py"}]}
     rest = {"vanished": ["v"], "done": ["d"], "deleted": [], "head": "n", "sources_covered": False}

@@ -12,10 +12,11 @@ from pathlib import Path
 from monarch_dagster.errors import MonarchError
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write `content` to `path` so that a reader, or a crash, finds the old file or the new one, never a part.
 
-    A symbolic link stays one: what it leads to is replaced. Raises `MonarchError` when the folder cannot be written or
+    A symbolic link stays one: what it leads to is replaced. What is not `durable` may be gone after a crash of the
+    machine, and is not waited for. Raises `MonarchError` when the folder cannot be written or
     the disk is full; the old file is then untouched.
     """
     path, temporary = Path(os.path.realpath(path)), ""
@@ -27,7 +28,8 @@ def replace_file(path: Path, content: bytes) -> None:
             os.fchmod(descriptor, 0o666 & ~_umask())
             file.write(content)
             file.flush()
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         Path(temporary).replace(path)
         temporary = ""
     except OSError as error:

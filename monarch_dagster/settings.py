@@ -15,6 +15,8 @@ from dotenv import dotenv_values
 from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.memo import FOLDER as MEMO_FOLDER
+from monarch_dagster.memo import Memo
 from monarch_dagster.migrations.proofs import FOLDER as PROOFS_FOLDER
 from monarch_dagster.migrations.proofs import Proofs, Prover
 from monarch_dagster.postgres.embedded import shadow_cluster, target_cluster
@@ -55,6 +57,7 @@ class Settings:
         root = project_root(directory or Path.cwd())
         given = {**dotenv_values(root / ".env"), **(os.environ if environment is None else environment)}
         values = {name: value for name, value in given.items() if value}
+        home = root / values.get("MONARCH_HOME", ".monarch")
         sources = Sources(
             root=root,
             schema_dir=root / values.get("MONARCH_SCHEMA_DIR", "src/custom/schema"),
@@ -62,12 +65,13 @@ class Settings:
             provider_schema=check_schema_name(
                 values.get("MONARCH_PROVIDER_SCHEMA", "salesforce"), "MONARCH_PROVIDER_SCHEMA"
             ),
+            memo=Memo(home / MEMO_FOLDER),
         )
         salesforce = {name: value for name, value in values.items() if name.startswith("SALESFORCE_")}
         _check_salesforce(salesforce)
         return cls(
             root=root,
-            home=root / values.get("MONARCH_HOME", ".monarch"),
+            home=home,
             sources=sources,
             database_url=values.get("MONARCH_DATABASE_URL", ""),
             shadow_url=values.get("MONARCH_SHADOW_URL", ""),
@@ -97,8 +101,8 @@ class Settings:
     def shadows(self) -> ShadowServer:
         """Return the server for shadow databases; the embedded one is started where none is set."""
         if self.shadow_url:
-            return ShadowServer(parse_url(self.shadow_url, "MONARCH_SHADOW_URL"))
-        return ShadowServer(shadow_cluster(self.home).url("postgres"), owned=True)
+            return ShadowServer(parse_url(self.shadow_url, "MONARCH_SHADOW_URL"), memo=self.sources.memo)
+        return ShadowServer(shadow_cluster(self.home).url("postgres"), owned=True, memo=self.sources.memo)
 
     def proofs(self) -> Proofs:
         """Return the proofs that are kept under `MONARCH_HOME`."""

@@ -1,6 +1,7 @@
 """One real server for a test session, and a project of its own for every test that wants one."""
 
 import hashlib
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from monarch_dagster.schema import core_models
 from monarch_dagster_tests.postgres.debian import debian_server
 from monarch_dagster_tests.support import DESCRIBES, Project, new_project
 
+# A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start and end by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # What a process that imported models handed over, by the content of all that it could import.
 IMPORTED: dict[tuple[str, bytes], bytes] = {}
 

@@ -25,6 +25,7 @@ from monarch_dagster.migrations.revisions import BASE, Revision, check_unchanged
 from monarch_dagster.migrations.scripts import script_folder, stacked
 from monarch_dagster.migrations.sizes import Sizes, read_sizes
 from monarch_dagster.migrations.standing import Standing, look
+from monarch_dagster.migrations.transcribe import transcribed
 from monarch_dagster.migrations.twins import recognised
 from monarch_dagster.postgres.engines import reading
 from monarch_dagster.postgres.pooler import check_direct
@@ -152,7 +153,10 @@ def apply_revisions(
         if standing.move:
             catch_up(chain, prover.shadows, options)
         if goal != here:
-            runner.upgrade([chain.directory], goal, options if standing.move else replace(options, on_start=start))
+            options = options if standing.move else replace(options, on_start=start)
+            later = chain.upto(goal)[len(chain.upto(here)) :]
+            with transcribed(chain.directory, here, later, options, prover.sources.memo) as (folders, options):
+                runner.upgrade(folders, goal, options)
     return replace(_result(before, applied, chain, url, unproved), registry=registrar.settled())
 
 

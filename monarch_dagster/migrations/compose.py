@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monarch_dagster.errors import counted
+from monarch_dagster.memo import uncollected
 from monarch_dagster.migrations.changes import count_columns
 from monarch_dagster.migrations.hazards import limit_hazards, lock_hazards, sorted_hazards
 from monarch_dagster.migrations.planning.operation import Operation, Phase
@@ -48,6 +49,7 @@ class Way:
     renames: tuple[Rename, ...]
 
 
+@uncollected()
 def compose(
     head: str | None,
     way: Way,

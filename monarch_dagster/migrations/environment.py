@@ -26,7 +26,7 @@ from monarch_dagster.migrations.data_loss import guarded, leaves_transaction
 from monarch_dagster.migrations.failures import COMMIT_NOTE, NOTE, OUTSIDE_NOTE, refused
 from monarch_dagster.migrations.ledger import target_of
 from monarch_dagster.migrations.ledger_tables import SCHEMA, make_tables
-from monarch_dagster.migrations.lock_timeouts import build_patience, lock_budget
+from monarch_dagster.migrations.lock_timeouts import build_patience, lock_budget, may_pass
 from monarch_dagster.migrations.options import Options
 from monarch_dagster.migrations.recording import Recording
 from monarch_dagster.migrations.revisions import BASE, parse_revision
@@ -50,8 +50,6 @@ ATTRIBUTE = "monarch"
 # How long a revision is tried again whose locks are not to be had, and the longest pause in between.
 RETRY_SECONDS = 600.0
 LONGEST_PAUSE_SECONDS = 15.0
-# lock_not_available, deadlock_detected (PostgreSQL, "Error Codes"): the revision was rolled back and may run again.
-PASSING_ERRORS = frozenset({"55P03", "40P01"})
 # Commands of Alembic that only look; they need no lock.
 READING_COMMANDS = frozenset({"current", "history", "heads", "show", "branches"})
 
@@ -163,17 +161,13 @@ def _migrate_online(context: EnvironmentContext, connection: Connection, options
             with context.begin_transaction():
                 context.run_migrations()
         except exc.DBAPIError as error:
-            if not _may_pass(error) or time.monotonic() > deadline:
+            if not may_pass(error) or time.monotonic() > deadline:
                 _note(error, waiting)
                 raise
             connection.rollback()
             _pause(connection, attempt, error)
         else:
             return
-
-
-def _may_pass(error: exc.DBAPIError) -> bool:
-    return getattr(error.orig, "sqlstate", None) in PASSING_ERRORS
 
 
 def _note(error: exc.DBAPIError, waiting: Sequence[Step] | None) -> None:
@@ -212,12 +206,20 @@ def _prepared(step: Step, connection: Connection, options: Options) -> Step:
     def migration_fn(**arguments: Any) -> None:
         body = options.originals.get(_revision(step)) or Path(step.revision.path).read_bytes()
         alone = leaves_transaction(body.decode(), is_upgrade=step.is_upgrade)
+        transcript = options.transcripts.get(_revision(step))
+
+        def operate() -> None:
+            if transcript is None:
+                run(**arguments)
+            else:
+                transcript.send(connection, is_upgrade=step.is_upgrade, together=options.shadow)
+
         try:
             with settled(options.url, body.decode()) if alone else nullcontext():
                 if options.shadow:
-                    run(**arguments)
+                    operate()
                 else:
-                    _run_on_target(step, connection, options, body, alone, lambda: run(**arguments))
+                    _run_on_target(step, connection, options, body, alone, operate)
         except Exception as error:
             error.add_note(f"{NOTE}{_revision(step)}")
             if alone:

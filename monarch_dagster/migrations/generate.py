@@ -221,7 +221,7 @@ def _propose_on(
         check_columns(renamed, way.wanted, used_after(url, renames))
         changes = tuple(differences(way.wanted, way.renamed))
         drafts = compose(chain.head, way, desired, message or summarise(changes, renames))
-        proofs = prove_drafts(url, drafts, before)
+        proofs = prove_drafts(url, drafts, before, shadows.memo)
         revisions = tuple(_proposed(chain, item, message, proof) for item, proof in zip(drafts, proofs, strict=True))
         # The clone is now what the next command would have to replay.
         keep_clone(shadows, chain.extended(*map(_as_read, revisions)), url)

@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, exc
 
+# lock_not_available, deadlock_detected (PostgreSQL, "Error Codes"): the revision was rolled back and may run again.
+PASSING_ERRORS = frozenset({"55P03", "40P01"})
 # What each lock still has when the budget is used up, as a part of it: work uses it up, too.
 LEAST = 0.2
 # Up to this part of it nothing is set anew, which would cost a round trip a statement.
@@ -24,6 +26,11 @@ BUILD_SECONDS = 3600
 _ROWS_ONLY = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "SET", "SAVEPOINT"})
 # PostgreSQL, "Explicit Locking": SHARE UPDATE EXCLUSIVE lets readers and writers by.
 _BUILD = re.compile(r"\b(CONCURRENTLY|VALIDATE\s+CONSTRAINT)\b", re.IGNORECASE)
+
+
+def may_pass(error: exc.DBAPIError) -> bool:
+    """Say whether a revision that failed may succeed when it is tried again: a lock was not free."""
+    return getattr(error.orig, "sqlstate", None) in PASSING_ERRORS
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import URL
 
+from monarch_dagster.migrations.transcript import Transcript
 from monarch_dagster.postgres.engines import find_loss
 
 LOCK_TIMEOUT_SECONDS = 5
@@ -29,6 +30,8 @@ class Options:
     locked: bool = False
     # The content of revisions whose script here is another one, since it stands behind another revision.
     originals: Mapping[str, bytes] = field(default_factory=dict)
+    # What revisions send, which is sent instead of running their scripts here.
+    transcripts: Mapping[str, Transcript] = field(default_factory=dict)
     # Told, under the lock, the revisions that the database holds; it may refuse to go on.
     on_start: Callable[[Sequence[str]], None] = field(default=lambda _revisions: None)
     # Told the revisions that an upgrade is about to run; it may refuse them.

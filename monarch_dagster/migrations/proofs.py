@@ -109,7 +109,7 @@ class Prover:
             here = chain_facts(url)
             for item in chain.upto(last)[len(chain.upto(first)) :]:
                 proved = item.revision not in names
-                after = prove_file(url, item, here, proved=proved)
+                after = prove_file(url, item, here, shadows.memo, proved=proved)
                 if not proved:
                     done = names.index(item.revision) + 1
                     progress = {"progress": (done, len(names)), "task": "Proving revisions"}

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import URL
 
 from monarch_dagster.errors import IrreversibleRevision, MonarchError
+from monarch_dagster.memo import Memo
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.compose import Draft
 from monarch_dagster.migrations.failures import RefusedError
@@ -23,9 +25,11 @@ from monarch_dagster.migrations.hazards import CONVERSION, DATA_LOSS, REWRITE, S
 from monarch_dagster.migrations.options import Options
 from monarch_dagster.migrations.planning.operation import qualified
 from monarch_dagster.migrations.replay import SHADOW_SQL, chain_facts
-from monarch_dagster.migrations.revisions import BASE, Hazard, Revision
+from monarch_dagster.migrations.revisions import BASE, Hazard, Revision, moved_text, parse_revision
 from monarch_dagster.migrations.rows import Snapshot, fill, least, lost, rewritten, take
-from monarch_dagster.migrations.scripts import write_stub
+from monarch_dagster.migrations.scripts import STUB, write_stub
+from monarch_dagster.migrations.transcribe import transcript
+from monarch_dagster.migrations.transcript import Transcript
 from monarch_dagster.postgres.engines import connect, run_script
 from monarch_dagster.schema.facts import Facts, differences
 
@@ -52,6 +56,7 @@ class _Subject:
     end: Facts | None
     called: str
     remedy: str
+    transcript: Transcript | None
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,8 @@ class Proved:
     seconds: float
 
 
-def prove_drafts(url: URL, drafts: Sequence[Draft], before: Facts) -> list[Proved]:
-    """Prove drafts on a clone that is at the first one's down revision.
+def prove_drafts(url: URL, drafts: Sequence[Draft], before: Facts, memo: Memo) -> list[Proved]:
+    """Prove drafts on a clone that is at the first one's down revision; `memo` keeps what they send.
 
     Raises `MonarchError` for a difference that remains, rows that do not survive, a table that is written anew without
     a hazard that says so, or a step that PostgreSQL refuses.
@@ -72,18 +77,23 @@ def prove_drafts(url: URL, drafts: Sequence[Draft], before: Facts) -> list[Prove
     found = []
     for draft in drafts:
         called = "The generated revision"
-        subject = _Subject(draft.revision, draft.down_revision, draft.text, draft.hazards, draft.end, called, BY_HAND)
+        ends = draft.revision, draft.down_revision
+        sent = transcript(parse_revision(Path(PROPOSED), draft.text.encode()), draft.text, memo)
+        subject = _Subject(*ends, draft.text, draft.hazards, draft.end, called, BY_HAND, sent)
         with _files(subject) as versions:
             started = time.monotonic()
             before = _prove(url, versions, subject, before)
             seconds = time.monotonic() - started
-            down, options = draft.down_revision, Options(url, shadow=True)
-            upgrade = runner.upgrade_sql(versions, down, draft.revision, options)
-            found.append(Proved(upgrade, runner.downgrade_sql(versions, draft.revision, down, options), seconds))
+            found.append(Proved(_sql(subject, "upgrade"), _sql(subject, "downgrade"), seconds))
     return found
 
 
-def prove_file(url: URL, item: Revision, before: Facts, *, proved: bool) -> Facts:
+def _sql(subject: _Subject, function: Literal["upgrade", "downgrade"]) -> str:
+    sent = getattr(subject.transcript, function) if subject.transcript else runner.statements(subject.text, function)
+    return "".join(f"{statement};\n\n" for statement in sent)
+
+
+def prove_file(url: URL, item: Revision, before: Facts, memo: Memo, *, proved: bool) -> Facts:
     """Prove a revision file on a clone at its down revision, or only run it where it is `proved`; return the facts.
 
     What it should come to is not known; its downgrade must restore what was before, and its second upgrade come to the
@@ -93,8 +103,10 @@ def prove_file(url: URL, item: Revision, before: Facts, *, proved: bool) -> Fact
         f"Correct {item.path.name}, or take out what it should not do; nothing was applied. Roles and the like that it "
         f"needs belong in {SHADOW_SQL}."
     )
-    text = item.path.read_text()
-    subject = _Subject(item.revision, item.down_revision, text, item.hazards, None, item.path.name, remedy)
+    text = item.path.read_bytes().decode()
+    ends = item.revision, item.down_revision
+    sent = transcript(parse_revision(item.path, text.encode()), text, memo)
+    subject = _Subject(*ends, text, item.hazards, None, item.path.name, remedy, sent)
     with _files(subject) as versions:
         if proved:
             _run(url, versions, subject, "upgrade")
@@ -105,7 +117,10 @@ def prove_file(url: URL, item: Revision, before: Facts, *, proved: bool) -> Fact
 @contextmanager
 def _files(subject: _Subject) -> Iterator[list[Path]]:
     with tempfile.TemporaryDirectory(prefix="monarch-proof-") as folder:
-        (Path(folder) / PROPOSED).write_text(subject.text)
+        text = subject.text
+        if subject.transcript is not None:
+            text = moved_text(STUB.decode(), subject.revision, subject.down_revision)
+        (Path(folder) / PROPOSED).write_text(text)
         if subject.down_revision is not None:
             # It stands for the chain, which is on the clone already and need not be loaded.
             write_stub(Path(folder), subject.down_revision)
@@ -185,7 +200,8 @@ def _run_or_empty(
 
 
 def _run(url: URL, versions: Sequence[Path], subject: _Subject, leg: str) -> None:
-    options = Options(url, shadow=True)
+    transcripts = {subject.revision: subject.transcript} if subject.transcript else {}
+    options = Options(url, shadow=True, transcripts=transcripts)
     try:
         if leg == "downgrade":
             runner.downgrade(versions, subject.down_revision or BASE, options)

@@ -92,7 +92,7 @@ def histories(chain: Chain, units: Sequence[Unit], shadows: ShadowServer) -> Ite
             start = renamed_facts(url, facts, renames)
             ends = []
             for item in unit:
-                facts = prove_file(url, item, facts, proved=True)
+                facts = prove_file(url, item, facts, shadows.memo, proved=True)
                 ends.append(facts)
             here = unit[-1].revision
             yield History(unit, renames, start, tuple(ends))
@@ -146,7 +146,7 @@ class Behind:
         moved = self._write(revision, text, replaced_sets((item,), together=False), item.message)
         try:
             with chain_clone(self.shadows, self.chain, self.chain.head) as url:
-                prove_file(url, moved, chain_facts(url), proved=False)
+                prove_file(url, moved, chain_facts(url), self.shadows.memo, proved=False)
                 self._extend((moved,), url)
         except MonarchError as error:
             error.message = error.message.replace(moved.path.name, item.path.name)
@@ -179,7 +179,7 @@ class Behind:
         said = history.message
         message = said or summarise(tuple(differences(way.wanted, way.renamed)), way.renames)
         drafts = compose(self.chain.head, way, self.desired, message, unsaid(way.wanted, self.declared))
-        prove_drafts(url, drafts, way.before)
+        prove_drafts(url, drafts, way.before, self.shadows.memo)
         one_by_one = matches(history, [way.renamed, *(draft.end for draft in drafts)])
         found = []
         for number, draft in enumerate(drafts):

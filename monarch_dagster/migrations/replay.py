@@ -17,6 +17,7 @@ from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.chain import Chain
 from monarch_dagster.migrations.options import Options
+from monarch_dagster.migrations.transcribe import transcribed
 from monarch_dagster.postgres.engines import connect, run_script, snapshot
 from monarch_dagster.postgres.quoting import literal, quote
 from monarch_dagster.postgres.shadow import ShadowServer, TemplateGoneError
@@ -115,8 +116,12 @@ def _ensure_template(shadows: ShadowServer, chain: Chain, upto: str | None, keys
             _run_prelude(url, prelude)
         if upto is None:
             return
+        options = Options(url, shadow=True)
+        start = chain.revisions[keys.index(base)].revision if base else None
+        items = chain.upto(upto)[len(chain.upto(start)) :]
         try:
-            runner.upgrade([chain.directory], upto, Options(url, shadow=True))
+            with transcribed(chain.directory, start, items, options, shadows.memo) as (folders, options):
+                runner.upgrade(folders, upto, options)
         except MonarchError as error:
             raise MonarchError(
                 f"The chain cannot be replayed on a shadow database. {error.message}",

@@ -102,29 +102,24 @@ def parse_revision(path: Path, content: bytes) -> Revision:
     """
     try:
         text = content.decode("utf-8")
-        compile(content, str(path), "exec", dont_inherit=True)
+        compile(_unchecked(text), str(path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         place = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise MonarchError(
             f"{path}{place} is not valid Python: {error.msg if isinstance(error, SyntaxError) else error}.",
             remedy="Correct the file, or bring back its last good version with git.",
         ) from None
-    try:
-        # The first of each is the header's; SQL in a string may hold a line that looks the same.
-        values = {name: ast.literal_eval(value) for name, value in reversed(_ASSIGNMENT.findall(text))}
-        revision, down_revision = values["revision"], values["down_revision"]
-    except (KeyError, ValueError, SyntaxError):
-        revision = down_revision = 0
-    if not isinstance(revision, str) or not isinstance(down_revision, str | None):
+    said = _said_ids(text)
+    if said is None:
         raise MonarchError(
             f"{path} does not say its revision and its one down_revision, each as a plain string (or None).",
             remedy='Write revision = "…" and down_revision = "…" on lines of their own, or move the file away.',
         )
+    revision, down_revision = said
     message, _, header = _docstring(text).partition("\n")
     hazards = tuple(Hazard(*groups) for groups in _HAZARD.findall(header))
     if _cannot_be_reverted(text):
         hazards += (Hazard("irreversible", revision, "its downgrade refuses; what it does cannot be taken back"),)
-    bodies = said_bodies(text)
     proposal = _PROPOSAL.search(header)
     return Revision(
         revision,
@@ -133,12 +128,35 @@ def parse_revision(path: Path, content: bytes) -> Revision:
         hashlib.sha256(content).hexdigest(),
         message.strip(),
         hazards,
-        edited=bodies is None or revision != revision_id(down_revision, *bodies),
-        empty=bodies == ("pass", "pass"),
+        edited=not _is_as_generated(text),
+        empty=said_bodies(text) == ("pass", "pass"),
         proposal=proposal[1] if proposal else "",
         proposal_size=int(proposal[2] or 1) if proposal else 1,
         replaces=_replaces(text, path),
     )
+
+
+def _said_ids(text: str) -> tuple[str, str | None] | None:
+    """Return what a file says of its revision and its down revision; None where it does not say both plainly."""
+    try:
+        # The first of each is the header's; SQL in a string may hold a line that looks the same.
+        values = {name: ast.literal_eval(value) for name, value in reversed(_ASSIGNMENT.findall(text))}
+        revision, down_revision = values["revision"], values["down_revision"]
+    except (KeyError, ValueError, SyntaxError):
+        return None
+    return (revision, down_revision) if isinstance(revision, str) and isinstance(down_revision, str | None) else None
+
+
+def _is_as_generated(text: str) -> bool:
+    """Say whether the operations are those that the id was made from."""
+    said, bodies = _said_ids(text), said_bodies(text)
+    return said is not None and bodies is not None and said[0] == revision_id(said[1], *bodies)
+
+
+def _unchecked(text: str) -> str:
+    """Return what of a file may not be valid Python: the operations as they were generated are, and may be many."""
+    found = _BODIES.search(text)
+    return text[: found.start()] if found and _is_as_generated(text) else text
 
 
 def file_name(revision: str, message: str, now: datetime) -> str:

@@ -11,14 +11,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import exc
 
 from monarch_dagster.errors import IrreversibleRevision, MonarchError
+from monarch_dagster.memo import uncollected
 from monarch_dagster.migrations.environment import ATTRIBUTE
 from monarch_dagster.migrations.failures import broken, refused, revision_of
 from monarch_dagster.migrations.options import Options
+from monarch_dagster.migrations.transcript import run_text
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -56,16 +58,36 @@ def upgrade_sql(versions: Sequence[Path], start: str | None, to: str, options: O
     return buffer.getvalue()
 
 
-def downgrade_sql(versions: Sequence[Path], start: str, to: str | None, options: Options) -> str:
-    """Return the SQL of the downgrade from `start` to `to` (None for base); nothing runs."""
-    from alembic import command
+def statements(text: str, function: Literal["upgrade", "downgrade"]) -> tuple[str, ...]:
+    """Return what the function of a revision's text sends to PostgreSQL, statement by statement; nothing runs.
 
-    buffer = io.StringIO()
+    It is the function's own, without what Alembic and Monarch send around it. Raises `MonarchError` where the function
+    asks the database, which is not there.
+    """
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+
+    sent = _Sent()
     with _running():
-        config = _config(versions, options)
-        config.output_buffer = buffer
-        command.downgrade(config, f"{start}:{to or 'base'}", sql=True)
-    return buffer.getvalue()
+        context = MigrationContext.configure(
+            dialect_name="postgresql",
+            dialect_opts={"paramstyle": "named"},
+            opts={"as_sql": True, "literal_binds": True, "output_buffer": sent},
+        )
+        with uncollected(), Operations.context(context):
+            run_text(text, function)
+    return tuple(sent)
+
+
+class _Sent(list[str]):
+    """What Alembic writes instead of sending it: a statement at a time, and notes."""
+
+    def write(self, text: str) -> None:
+        if statement := text.strip().removesuffix(";").rstrip():
+            self.append(statement)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 def _config(versions: Sequence[Path], options: Options) -> Config:

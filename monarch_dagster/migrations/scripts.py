@@ -14,6 +14,10 @@ from pathlib import Path
 from monarch_dagster.migrations.revisions import moved_text
 
 
+# What stands for a script that is not run.
+STUB = b"revision = ''\ndown_revision = None\n\n\ndef upgrade(): ...\n\n\ndef downgrade(): ...\n"
+
+
 @dataclass(frozen=True)
 class Script:
     """A revision as Alembic is to see it: the content of its file, and the revision that it stands on."""
@@ -44,4 +48,4 @@ def stacked(base: str | None, revisions: Sequence[tuple[str, bytes]]) -> list[Sc
 
 def write_stub(folder: Path, revision: str) -> None:
     """Write what stands for a chain up to `revision` that is on the database already and need not be loaded."""
-    (folder / "down.py").write_text(f"revision = {revision!r}\ndown_revision = None\n")
+    (folder / "down.py").write_text(moved_text(STUB.decode(), revision, None))

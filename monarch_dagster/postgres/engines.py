@@ -7,7 +7,7 @@ messages without passwords. What is done over a connection belongs elsewhere.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, exc, make_url
@@ -84,7 +84,8 @@ def connect(url: URL, *, autocommit: bool = False, variable: str = "MONARCH_DATA
     try:
         yield connection
     finally:
-        connection.close()
+        with suppress(exc.DBAPIError):  # what was not committed goes with a connection that is gone
+            connection.close()
         engine.dispose()
 
 

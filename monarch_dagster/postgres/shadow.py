@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection, exc
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.interrupts import uninterrupted
+from monarch_dagster.memo import Memo
 from monarch_dagster.postgres.engines import connect, display, find_loss, first_line, server_major
 
 TEMPLATE_PREFIX = "monarch_template_"
@@ -41,6 +42,8 @@ class ShadowServer:
 
     url: URL
     owned: bool = field(default=False)
+    # What was found out about what was built on servers of its major version.
+    memo: Memo = field(default_factory=Memo, compare=False)
 
     @cached_property
     def major(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import MetaData, create_mock_engine, exc
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.memo import Memo, uncollected
 from monarch_dagster.salesforce.object_meta import FILE_NAME, ObjectMeta, digest, read_object_meta
 from monarch_dagster.schema.core_models import load_core_models, source_digest
 from monarch_dagster.schema.declared import EnumType, NamedSequence, View
@@ -27,6 +28,8 @@ class Sources:
     schema_dir: Path
     core_models: str
     provider_schema: str
+    # What was found out about them.
+    memo: Memo = field(default_factory=Memo, compare=False)
 
     @property
     def object_meta_path(self) -> Path:
@@ -70,6 +73,7 @@ class Desired:
     meta: ObjectMeta = field(default_factory=ObjectMeta)
 
 
+@uncollected()
 def build_desired(sources: Sources) -> Desired:
     """Read all sources and return the desired schema.
 
@@ -85,6 +89,7 @@ def build_desired(sources: Sources) -> Desired:
     return Desired(metadata, tuple(sorted(schemas)), warnings, models.views, models.enums, models.sequences, meta)
 
 
+@uncollected()
 def ddl(desired: Desired) -> list[str]:
     """Return the statements that build the desired schema in an empty database, in an order that works.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.memo import Memo
 from monarch_dagster.migrations.compose import Draft
 from monarch_dagster.migrations.hazards import REWRITE
 from monarch_dagster.migrations.prove import Proved, prove_drafts
@@ -212,7 +213,7 @@ def drafted(project: Project, change: str) -> Draft:
 
 def prove(project: Project, draft: Draft) -> list[Proved]:
     with chain_clone(project.shadows, project.chain(), project.chain().head) as url:
-        return prove_drafts(url, [draft], chain_facts(url))
+        return prove_drafts(url, [draft], chain_facts(url), Memo())
 
 
 def test_generated_operations_that_do_what_they_are_to_do_are_proved(applied: Project) -> None:

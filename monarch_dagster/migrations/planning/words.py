@@ -6,9 +6,9 @@ PostgreSQL prints it, which is exact for anything. Upgrades mostly have the form
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from alembic.operations import ops
@@ -59,6 +59,8 @@ class Words:
                 if _aspect(item) not in others
                 and (not isinstance(item, ForeignKeyConstraint) or _stands(item, aspects, late))
             ]
+            # Rendered as it stands; to be rendered, Alembic copies each column first.
+            create.to_table = partial(_Shown, create)  # type: ignore[assignment, method-assign]
             made: list[Action] = [create]
         else:
             made = [Sql(self._create_table(relation, late)), *self._comments(relation)]
@@ -207,6 +209,30 @@ class Words:
     def _indexes(self, relation: str) -> dict[str, Index]:
         model = self._model(relation)
         return {} if model is None else {_final_name(item): item for item in model.indexes}
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What Alembic looks at of the table that an operation creates when it renders it."""
+
+    create: ops.CreateTableOp
+    info: Mapping[Any, Any] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[Column[Any]]:
+        return [item for item in self.create.columns if isinstance(item, Column)]
+
+    @property
+    def constraints(self) -> list[Constraint]:
+        return [item for item in self.create.columns if isinstance(item, Constraint)]
+
+    @property
+    def comment(self) -> str | None:
+        return self.create.comment
+
+    @property
+    def _prefixes(self) -> Sequence[str]:
+        return self.create.prefixes or ()
 
 
 def identity_sql(identity: str) -> str:

@@ -1,0 +1,73 @@
+"""Transcripts: what a generated revision sends to PostgreSQL, sent again in few round trips.
+
+Building a table's operations and compiling them takes Python longer than PostgreSQL needs to run them, and a revision
+runs four times until it is applied. How a transcript comes about is `transcribe`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, exc
+
+from monarch_dagster.migrations.lock_timeouts import may_pass
+from monarch_dagster.postgres.engines import is_lost, run_script
+
+# So much SQL goes in a round trip, in characters: enough to make their number small, little enough to be interrupted.
+BATCH_LENGTH = 200_000
+# On a target only what waits for nobody goes with others: each statement that may wait has a time of its own.
+_WAITS_FOR_NOBODY = ("CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX ", "COMMENT ON ", "CREATE SCHEMA ")
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The statements of a revision's two functions, without their semicolons, and the text that they are from."""
+
+    text: str
+    upgrade: tuple[str, ...]
+    downgrade: tuple[str, ...]
+
+    def send(self, connection: Connection, *, is_upgrade: bool, together: bool) -> None:
+        """Send the statements of one direction; what PostgreSQL refuses is told as if Alembic had run the revision.
+
+        Where all go `together` none has a time of its own to wait for locks.
+        """
+        attempt = connection.begin_nested()
+        try:
+            for batch in batches(self.upgrade if is_upgrade else self.downgrade, together=together):
+                run_script(connection, batch)
+        except exc.DBAPIError as error:
+            if is_lost(error) or may_pass(error):
+                raise
+            attempt.rollback()
+            # Statement by statement: the error then names the one.
+            run_text(self.text, "upgrade" if is_upgrade else "downgrade")
+        else:
+            attempt.commit()
+
+
+def batches(statements: Sequence[str], *, together: bool) -> Iterator[str]:
+    """Give the statements in their order, joined where they may go in one round trip."""
+    waiting: list[str] = []
+    length = 0
+    for statement in statements:
+        alone = not (together or statement.startswith(_WAITS_FOR_NOBODY))
+        if waiting and (alone or length + len(statement) > BATCH_LENGTH):
+            yield ";\n".join(waiting)
+            waiting, length = [], 0
+        if alone:
+            yield statement
+        else:
+            waiting.append(statement)
+            length += len(statement)
+    if waiting:
+        yield ";\n".join(waiting)
+
+
+def run_text(text: str, function: str) -> None:
+    """Run a function of a revision's text in the context of Alembic's that is in place."""
+    names: dict[str, Any] = {}
+    exec(compile(text, "<revision>", "exec", dont_inherit=True), names)  # noqa: S102 - a revision is code to be run
+    names[function]()

@@ -45,7 +45,8 @@ class Memo:
         try:
             content = path.read_bytes()
             os.utime(path)  # what is used stays
-            return json.loads(content)
+            with uncollected():
+                return json.loads(content)
         except (OSError, ValueError):
             return None
 
@@ -97,3 +98,8 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def forget_new() -> None:
+    """Free what was built since the last time and is in use no more; what is older is not looked at."""
+    gc.collect(1)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations.chain import load_chain
-from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts
+from monarch_dagster.migrations.replay import Replayed, desired_facts, replayed
 from monarch_dagster.migrations.undeclared import undeclared
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.salesforce.object_meta import read_object_meta
@@ -36,11 +37,36 @@ def coverage(sources: Sources, shadows: ShadowServer) -> Coverage:
     Raises `MonarchError` as `propose` does.
     """
     chain = load_chain(sources.schema_dir)
-    with chain_clone(shadows, chain, chain.head) as url:
-        before = chain_facts(url)
-        declared = desired_facts(shadows, chain, checked_sources(sources, before))
-    wanted = carry(before, declared)
-    return Coverage(wanted == before, before.carried(), undeclared(chain, wanted, before))
+    with replayed(shadows, chain) as before:
+        kept = Kept("coverage", sources, before)
+        if (found := kept.value) is not None:
+            return Coverage(found[0], *map(tuple, found[1:]))
+        desired = checked_sources(sources, before.facts)
+        declared = desired_facts(shadows, chain, desired)
+        wanted = carry(before.facts, declared)
+        found = Coverage(wanted == before.facts, before.facts.carried(), undeclared(chain, wanted, before.facts))
+        kept.keep([found.covered, found.carried, found.undeclared], desired)
+    return found
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was found out about sources and a chain together, kept by the contents of both and the server's version."""
+
+    kind: str
+    sources: Sources
+    chain: Replayed
+
+    @property
+    def value(self) -> Any:
+        """What was kept, None for nothing."""
+        known = self.sources.fingerprint()
+        return self.chain.memo.get(self.kind, known, *self.chain.key) if known else None
+
+    def keep(self, value: Any, desired: Desired) -> None:
+        """Keep a value that JSON can hold, which was found out of `desired`."""
+        if desired.fingerprint:
+            self.chain.memo.put(self.kind, desired.fingerprint, *self.chain.key, value=value)
 
 
 def checked_sources(sources: Sources, chain: Facts) -> Desired:

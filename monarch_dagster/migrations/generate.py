@@ -18,11 +18,12 @@ from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.files import delete_file, folder_lock, replace_file
+from monarch_dagster.memo import uncollected
 from monarch_dagster.migrations.chain import Chain, load_chain
 from monarch_dagster.migrations.changes import ProviderColumn, provider_columns
-from monarch_dagster.migrations.coverage import checked_sources
+from monarch_dagster.migrations.coverage import Kept, checked_sources
 from monarch_dagster.migrations.proofs import Proofs
-from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts, keep_clone
+from monarch_dagster.migrations.replay import desired_facts, keep_clone, replayed
 from monarch_dagster.migrations.revisions import BASE, Hazard, Revision, file_name, revision_id
 from monarch_dagster.migrations.undeclared import remedy, undeclared
 from monarch_dagster.postgres.engines import connect
@@ -83,6 +84,7 @@ class Proposal:
         return self.revisions[-1].revision if self.revisions else self.head_before
 
 
+@uncollected()
 def propose(
     sources: Sources,
     shadows: ShadowServer,
@@ -195,11 +197,12 @@ def _propose_on(
     from monarch_dagster.migrations.renames import find_renames, likely_renames
     from monarch_dagster.migrations.said_renames import said_renames
 
-    with chain_clone(shadows, chain, chain.head, fresh=fresh) as url:
-        before = chain_facts(url)
+    with replayed(shadows, chain, fresh=fresh) as here:
+        nothing = Kept("nothing", sources, here)
+        if (kept := nothing.value) is not None:
+            return _nothing(chain, *map(tuple, kept))
+        before = here.facts
         desired = checked_sources(sources, before)
-        for warning in desired.warnings:
-            log.warning("%s", warning)
         declared = desired_facts(shadows, chain, desired)
         made = [rename for item in chain.revisions for rename in said_renames(item.path.read_text())]
         renames: tuple[Rename, ...] = ()
@@ -209,13 +212,16 @@ def _propose_on(
         except MonarchError as error:
             refusal = error  # of what a draft made, perhaps
         if refusal is None and carry(before, declared) == before:
-            log.info("Nothing to generate: the chain comes to the desired schema (head %s)", chain.head or BASE)
-            return Proposal(chain.head, warnings=desired.warnings, carried=before.carried())
+            nothing.keep([desired.warnings, before.carried()], desired)
+            return _nothing(chain, desired.warnings, before.carried())
+        for warning in desired.warnings:
+            log.warning("%s", warning)
         if open_proposals is not None and (superseded := open_proposals.find(chain)):
             rest = chain.less({item.revision for item in superseded})
             return replace(_propose_on(sources, rest, shadows, message, None, fresh=fresh), superseded=superseded)
         if refusal is not None:
             raise refusal
+        url = here.url
         renamed = renamed_facts(url, before, renames)
         way = Way(before, renamed, carry(renamed, declared), renames)
         check_columns(renamed, way.wanted, used_after(url, renames))
@@ -245,6 +251,13 @@ def _propose_on(
         postgresql=shadows.major,
         proof_seconds=sum(item.seconds for item in proofs),
     )
+
+
+def _nothing(chain: Chain, warnings: tuple[str, ...], carried: tuple[str, ...]) -> Proposal:
+    for warning in warnings:
+        log.warning("%s", warning)
+    log.info("Nothing to generate: the chain comes to the desired schema (head %s)", chain.head or BASE)
+    return Proposal(chain.head, warnings=warnings, carried=carried)
 
 
 def _proposed(chain: Chain, draft: Draft, message: str, proof: Proved) -> ProposedRevision:

@@ -7,16 +7,16 @@ fails nothing else.
 
 from __future__ import annotations
 
-import gc
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, exc
 
 from monarch_dagster.errors import MonarchError, counted
+from monarch_dagster.memo import uncollected
 from monarch_dagster.migrations.options import LOCK_TIMEOUT_SECONDS
 from monarch_dagster.migrations.registry_rows import is_like_registry, lacking, read_rows, read_tables, remove, write
 from monarch_dagster.postgres.engines import connect, first_line, is_lost, snapshot
@@ -97,7 +97,7 @@ def register(sources: Sources, url: URL, *, locked: bool) -> Registered:
     Raises nothing: a failure is warned of, and told by the result.
     """
     try:
-        with _collecting_later():
+        with uncollected():
             result = _register(sources, url, locked=locked)
     except MonarchError as error:
         result = _failed(error.message, error.remedy)
@@ -191,7 +191,7 @@ def behind(sources: Sources, url: URL, meta: ObjectMeta | None) -> str:
     Nothing is written. Raises `MonarchError` where the target cannot be reached.
     """
     try:
-        with _collecting_later(), snapshot(url) as connection:
+        with uncollected(), snapshot(url) as connection:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
             return _behind(sources, connection, meta)
     except exc.DBAPIError as error:
@@ -218,18 +218,6 @@ def _behind(sources: Sources, connection: Connection, meta: ObjectMeta | None) -
         if grants
         else (f"{differs}: {_AGAIN}")
     )
-
-
-@contextmanager
-def _collecting_later() -> Iterator[None]:
-    """Pause the search for cycles, of which there are none: it costs more than half of reading a large file."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _failed(message: str, remedy: str) -> Registered:

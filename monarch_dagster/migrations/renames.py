@@ -223,6 +223,8 @@ def likely_renames(before: Facts, wanted: Facts, metadata: MetaData | None = Non
             info = tables[same[0]].info if same[0] in tables else {}
             yield _suggestion("table", same[0], old.partition(".")[2], info)
     for name in sorted(before.tables() & wanted.tables()):
+        if before.relations[f"table {name}"] == wanted.relations[f"table {name}"]:
+            continue
         old_columns, new_columns = _columns(before, name), _columns(wanted, name)
         by_type: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
         for column in old_columns.keys() - new_columns.keys():

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from sqlalchemy import URL, exc
@@ -21,7 +23,7 @@ from monarch_dagster.migrations.transcribe import transcribed
 from monarch_dagster.postgres.engines import connect, run_script, snapshot
 from monarch_dagster.postgres.quoting import literal, quote
 from monarch_dagster.postgres.shadow import ShadowServer, TemplateGoneError
-from monarch_dagster.schema.desired import Desired, ddl
+from monarch_dagster.schema.desired import Desired, alone, statements
 from monarch_dagster.schema.facts import Facts, read_facts, user_schemas
 
 SHADOW_SQL = "shadow.sql"
@@ -76,6 +78,43 @@ def keep_clone(shadows: ShadowServer, chain: Chain, url: URL) -> None:
     shadows.keep(url, _key(_prelude(chain.directory.with_name(SHADOW_SQL)), chain, chain.head))
 
 
+class Replayed:
+    """A chain on a shadow: what it comes to, and a clone of it, which is made when it is asked for."""
+
+    def __init__(self, shadows: ShadowServer, chain: Chain, stack: ExitStack, *, fresh: bool) -> None:
+        """Have the clone dropped when `stack` is closed."""
+        self.memo = shadows.memo
+        self._shadows, self._chain, self._stack, self._fresh = shadows, chain, stack, fresh
+
+    @cached_property
+    def url(self) -> URL:
+        """The clone."""
+        clone = chain_clone(self._shadows, self._chain, self._chain.head, fresh=self._fresh)
+        return self._stack.enter_context(clone)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """The facts that the chain comes to, from the memo where they are kept."""
+        if (kept := self.memo.get("facts", *self.key)) is not None:
+            return Facts.from_plain(kept)
+        found = chain_facts(self.url)
+        self.memo.put("facts", *self.key, value=found.plain())
+        return found
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What all that is found out about the chain depends on: its files, `shadow.sql`, the server's version."""
+        chain = self._chain
+        return str(self._shadows.version), _prelude(chain.directory.with_name(SHADOW_SQL)), chain.key(chain.head)
+
+
+@contextmanager
+def replayed(shadows: ShadowServer, chain: Chain, *, fresh: bool = False) -> Iterator[Replayed]:
+    """Give a chain on a shadow, up to its head; `fresh` is as in `chain_clone`."""
+    with ExitStack() as stack:
+        yield Replayed(shadows, chain, stack, fresh=fresh)
+
+
 def chain_facts(url: URL) -> Facts:
     """Return the facts of all schemas on a clone that a chain built; all that is in it came from the chain."""
     with snapshot(url) as connection:
@@ -95,9 +134,29 @@ def desired_facts(shadows: ShadowServer, chain: Chain, desired: Desired) -> Fact
 
     Raises `MonarchError` when PostgreSQL refuses a declaration.
     """
+    declared, apart = statements(desired), alone(desired)
+    # Of a table that stands alone the facts follow from its own statements.
+    texts: dict[str, list[str]] = defaultdict(list)
+    for item in declared:
+        if item.table in apart:
+            texts[item.table].append(item.sql)
+    hashes = {table: hashlib.sha256(";".join(found).encode()).hexdigest() for table, found in texts.items()}
+    key = str(shadows.version), _prelude(chain.directory.with_name(SHADOW_SQL))
+    kept = shadows.memo.get("declared", *key) or {}
+    known = {f"table {table}": kept[found] for table, found in hashes.items() if found in kept}
+    script = ";\n".join(item.sql for item in declared if f"table {item.table}" not in known)
+    facts = _built(shadows, chain, desired, script)
+    facts = Facts({**facts.relations, **known}, facts.dependencies)
+    if len(known) < len(hashes):
+        made = {found: facts.relations[f"table {table}"] for table, found in hashes.items()}
+        shadows.memo.put("declared", *key, value=made)
+    return facts
+
+
+def _built(shadows: ShadowServer, chain: Chain, desired: Desired, script: str) -> Facts:
     with chain_clone(shadows, chain, None) as url, connect(url) as connection:
         try:
-            run_script(connection, ";\n".join(ddl(desired)))
+            run_script(connection, script)
         except exc.DBAPIError as error:
             raise MonarchError(
                 f"PostgreSQL refuses the desired schema: {str(error.orig).strip()}",

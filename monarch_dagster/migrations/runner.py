@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import exc
 
 from monarch_dagster.errors import IrreversibleRevision, MonarchError
-from monarch_dagster.memo import uncollected
 from monarch_dagster.migrations.environment import ATTRIBUTE
 from monarch_dagster.migrations.failures import broken, refused, revision_of
 from monarch_dagster.migrations.options import Options
@@ -74,7 +73,7 @@ def statements(text: str, function: Literal["upgrade", "downgrade"]) -> tuple[st
             dialect_opts={"paramstyle": "named"},
             opts={"as_sql": True, "literal_binds": True, "output_buffer": sent},
         )
-        with uncollected(), Operations.context(context):
+        with Operations.context(context):
             run_text(text, function)
     return tuple(sent)
 

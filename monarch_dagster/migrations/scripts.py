@@ -13,7 +13,6 @@ from pathlib import Path
 
 from monarch_dagster.migrations.revisions import moved_text
 
-
 # What stands for a script that is not run.
 STUB = b"revision = ''\ndown_revision = None\n\n\ndef upgrade(): ...\n\n\ndef downgrade(): ...\n"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from monarch_dagster.errors import counted
+from monarch_dagster.memo import uncollected
 from monarch_dagster.migrations.recording import UNRECORDED
 from monarch_dagster.postgres.engines import run_script
 from monarch_dagster.postgres.quoting import quote
@@ -85,6 +86,7 @@ class Held:
         return lines + [f"  {name}.{column}: {counted(count, 'value')} lost" for column, count in lost if count > 0]
 
 
+@uncollected()
 def stored_columns(connection: Connection) -> Columns:
     """Read the columns that hold values, by their table's oid and their number in it."""
     rows = connection.exec_driver_sql(_COLUMNS)

@@ -5,7 +5,6 @@ What a person edited has no transcript and runs as Alembic runs it: it may ask t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ from monarch_dagster.memo import Memo
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.data_loss import leaves_transaction
 from monarch_dagster.migrations.options import Options
-from monarch_dagster.migrations.revisions import Revision
+from monarch_dagster.migrations.revisions import Revision, check_unchanged
 from monarch_dagster.migrations.scripts import STUB, script_folder, stacked
 from monarch_dagster.migrations.transcript import Transcript
 
@@ -29,12 +28,12 @@ def transcribed(
 ) -> Iterator[tuple[list[Path], Options]]:
     """Give the folders and options with which `runner` upgrades from `base` by `items`, the next ones in `directory`.
 
-    Where all of them have transcripts, which are kept in `memo`, none of their files is loaded.
+    Where all of them have transcripts, which are kept in `memo`, none of their files is loaded. Raises `MonarchError`
+    where one was changed since it was read.
     """
+    check_unchanged(items)
     contents = {item.revision: item.path.read_bytes() for item in items}
-    # A file that was changed since it was read is another revision's.
-    same = [item for item in items if hashlib.sha256(contents[item.revision]).hexdigest() == item.digest]
-    found = {item.revision: transcript(item, contents[item.revision].decode(), memo) for item in same}
+    found = {item.revision: transcript(item, contents[item.revision].decode(), memo) for item in items}
     transcripts = {revision: known for revision, known in found.items() if known is not None}
     options = replace(options, transcripts=transcripts)
     if len(transcripts) < len(items):

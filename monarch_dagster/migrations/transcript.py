@@ -6,15 +6,19 @@ runs four times until it is applied. How a transcript comes about is `transcribe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, exc
 
+from monarch_dagster.memo import forget_new, uncollected
 from monarch_dagster.migrations.lock_timeouts import may_pass
+from monarch_dagster.migrations.revisions import said_bodies
 from monarch_dagster.postgres.engines import is_lost, run_script
 
+# So many operations of a generated revision run at a time.
+PARAGRAPHS = 100
 # So much SQL goes in a round trip, in characters: enough to make their number small, little enough to be interrupted.
 BATCH_LENGTH = 200_000
 # On a target only what waits for nobody goes with others: each statement that may wait has a time of its own.
@@ -66,8 +70,30 @@ def batches(statements: Sequence[str], *, together: bool) -> Iterator[str]:
         yield ";\n".join(waiting)
 
 
-def run_text(text: str, function: str) -> None:
-    """Run a function of a revision's text in the context of Alembic's that is in place."""
-    names: dict[str, Any] = {}
-    exec(compile(text, "<revision>", "exec", dont_inherit=True), names)  # noqa: S102 - a revision is code to be run
-    names[function]()
+def run_text(text: str, function: Literal["upgrade", "downgrade"]) -> None:
+    """Run a function of a revision's text in the context of Alembic's that is in place.
+
+    What was generated runs some paragraphs at a time: compiled as one, a large one takes hundreds of megabytes.
+    """
+    bodies = said_bodies(text)
+    if bodies is None:
+        names: dict[str, Any] = {}
+        _execute(text, names)
+        names[function]()
+        return
+    names = {}
+    _execute(text[: text.index("\ndef upgrade()")], names)
+    paragraphs = bodies[function == "downgrade"].split("\n\n    ")
+    with uncollected():
+        for start in range(0, len(paragraphs), PARAGRAPHS):
+            if start:
+                forget_new()
+            _execute(f"if True:\n    {_joined(paragraphs[start : start + PARAGRAPHS])}\n", names)
+
+
+def _joined(paragraphs: Sequence[str]) -> str:
+    return "\n\n    ".join(paragraphs)
+
+
+def _execute(code: str, names: dict[str, Any]) -> None:
+    exec(compile(code, "<revision>", "exec", dont_inherit=True), names)  # noqa: S102 - a revision is code to be run

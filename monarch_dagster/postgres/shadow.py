@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, exc
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.interrupts import uninterrupted
 from monarch_dagster.memo import Memo
-from monarch_dagster.postgres.engines import connect, display, find_loss, first_line, server_major
+from monarch_dagster.postgres.engines import connect, display, find_loss, first_line, server_version
 
 TEMPLATE_PREFIX = "monarch_template_"
 CLONE_PREFIX = "monarch_clone_"
@@ -46,10 +46,15 @@ class ShadowServer:
     memo: Memo = field(default_factory=Memo, compare=False)
 
     @cached_property
+    def version(self) -> int:
+        """The server's version as PostgreSQL numbers it, such as 180004."""
+        with self._connect() as connection:
+            return server_version(connection)
+
+    @property
     def major(self) -> int:
         """The server's major version."""
-        with self._connect() as connection:
-            return server_major(connection)
+        return self.version // 10000
 
     def has_template(self, key: str) -> bool:
         """Say whether the template for `key` stands ready."""

@@ -6,6 +6,7 @@ this module is that process: it imports, has what was found reduced to plain SQL
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib
 import importlib.util
@@ -27,26 +28,55 @@ from typing import Any
 from sqlalchemy import MetaData
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.memo import Memo
 from monarch_dagster.schema.constraints import allow_nameless_checks
 from monarch_dagster.schema.declared import CoreModels
 from monarch_dagster.schema.gather import gather, unite
+from monarch_dagster.schema.inputs import Inputs, same, watched
 
+KIND = "models"
 IMPORT_SECONDS = 120
 _CARRIED_MODULES = frozenset({"sqlalchemy", "builtins", "collections", "copyreg", "datetime", "decimal", "uuid"})
 
 
-def load_core_models(module: str, root: Path) -> CoreModels:
+def load_core_models(module: str, root: Path, memo: Memo) -> CoreModels:
     """Import `module` in a fresh process, with `root` first on its path, and return all that it declares.
 
-    Raises `MonarchError` when it does not import, declares nothing, or declares something twice or without a schema.
+    What it declares is kept in `memo`, for as long as all that the import looked at is as it was. Raises `MonarchError`
+    when it does not import, declares nothing, or declares something twice or without a schema.
     """
+    kept = _kept(module, root, memo)
+    if kept is None:
+        inputs, content = _handed_over(_import_elsewhere(module, root))
+        kept = [inputs, base64.b64encode(content).decode()]
+        memo.put(KIND, *_key(module, root), value=kept)
     # Copied once more: what types do when their table is created does not come through a pickle.
-    models: CoreModels = _Handover(io.BytesIO(_import_elsewhere(module, root))).load()
+    models: CoreModels = _Handover(io.BytesIO(base64.b64decode(kept[1]))).load()
     return replace(models, metadata=unite(models.metadata.tables.values()))
 
 
+def fingerprint(module: str, root: Path, memo: Memo) -> str:
+    """Return a digest, in hex, of all that an import of `module` looks at; "" where that is not known beforehand."""
+    kept = _kept(module, root, memo)
+    return "" if kept is None else hashlib.sha256(json.dumps(kept[0], sort_keys=True).encode()).hexdigest()
+
+
+def _kept(module: str, root: Path, memo: Memo) -> Any:
+    kept = memo.get(KIND, *_key(module, root))
+    return kept if kept is not None and same(kept[0]) else None
+
+
+def _key(module: str, root: Path) -> tuple[str, ...]:
+    return module, str(root.resolve()), sys.executable, sys.version, json.dumps(sys.path)
+
+
+def _handed_over(content: bytes) -> tuple[Inputs, bytes]:
+    inputs, _, models = content.partition(b"\n")
+    return json.loads(inputs), models
+
+
 def _import_elsewhere(module: str, root: Path) -> bytes:
-    """Import in a fresh process, and return what that hands over."""
+    """Import in a fresh process, and return what that hands over: its inputs in a line, then what was declared."""
     with tempfile.NamedTemporaryFile(prefix="monarch-models-") as handover:
         command = [sys.executable, "-m", __name__, module, handover.name]
         try:
@@ -188,7 +218,8 @@ def _main(name: str, handover: str) -> int:
     with tempfile.TemporaryDirectory() as empty:
         sys.pycache_prefix, sys.dont_write_bytecode = empty, True
         try:
-            models = _collect(name)
+            with watched(Path(empty)) as inputs:
+                models = _collect(name)
             try:
                 content = pickle.dumps(models)
             except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -196,7 +227,7 @@ def _main(name: str, handover: str) -> int:
         except MonarchError as error:
             Path(handover).write_text(json.dumps({"message": error.message, "remedy": error.remedy}))
             return 1
-    Path(handover).write_bytes(content)
+    Path(handover).write_bytes(json.dumps(inputs).encode() + b"\n" + content)
     return 0
 
 

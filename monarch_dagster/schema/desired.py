@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import MetaData, create_mock_engine, exc
+from sqlalchemy import MetaData, Table, create_mock_engine, exc
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.memo import Memo, uncollected
 from monarch_dagster.salesforce.object_meta import FILE_NAME, ObjectMeta, digest, read_object_meta
-from monarch_dagster.schema.core_models import load_core_models, source_digest
+from monarch_dagster.schema.core_models import fingerprint, load_core_models, source_digest
 from monarch_dagster.schema.declared import EnumType, NamedSequence, View
-from monarch_dagster.schema.provider import add_provider_tables
+from monarch_dagster.schema.provider import ENTRY, add_provider_tables
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,17 @@ class Sources:
     def object_meta_path(self) -> Path:
         """The path of `object_meta.json`."""
         return self.schema_dir / FILE_NAME
+
+    def fingerprint(self, object_meta: str = "") -> str:
+        """Return a digest, in hex, of all that the desired schema follows from; "" where that is not known yet.
+
+        It is known when the core models were imported and nothing that the import looked at has changed since.
+        `object_meta` is the digest of that file, where it was taken already. Raises `MonarchError` when it cannot be
+        read.
+        """
+        models = fingerprint(self.core_models, self.root, self.memo)
+        parts = (models, object_meta or digest(self.object_meta_path), self.provider_schema)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest() if models else ""
 
     def digests(self) -> SourceDigests:
         """Return digests of all that the desired schema is made from, without importing anything.
@@ -71,6 +82,8 @@ class Desired:
     sequences: tuple[NamedSequence, ...] = field(default=())
     # What the provider's tables came from.
     meta: ObjectMeta = field(default_factory=ObjectMeta)
+    # A digest of all that it follows from; "" where that changed meanwhile.
+    fingerprint: str = ""
 
 
 @uncollected()
@@ -79,27 +92,41 @@ def build_desired(sources: Sources) -> Desired:
 
     Raises `MonarchError` for a source that cannot be read or contradicts itself or another one.
     """
-    models = load_core_models(sources.core_models, sources.root)
+    seen = digest(sources.object_meta_path)
+    models = load_core_models(sources.core_models, sources.root, sources.memo)
     metadata = models.metadata
     meta = read_object_meta(sources.object_meta_path) or ObjectMeta()
     warnings = add_provider_tables(metadata, meta, sources.provider_schema, str(sources.object_meta_path))
     _check_references(metadata)
     others = (*models.views, *models.enums, *models.sequences)
     schemas = {str(table.schema) for table in metadata.tables.values()} | {item.schema for item in others}
-    return Desired(metadata, tuple(sorted(schemas)), warnings, models.views, models.enums, models.sequences, meta)
+    known = sources.fingerprint(seen) if seen == digest(sources.object_meta_path) else ""
+    declared = models.views, models.enums, models.sequences
+    return Desired(metadata, tuple(sorted(schemas)), warnings, *declared, meta, known)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement of the DDL, and the key of the table that it is about ("" where it is about none)."""
+
+    sql: str
+    table: str = ""
 
 
 @uncollected()
-def ddl(desired: Desired) -> list[str]:
+def statements(desired: Desired) -> list[Statement]:
     """Return the statements that build the desired schema in an empty database, in an order that works.
 
     Raises `MonarchError` for a declaration that SQLAlchemy has no DDL for.
     """
-    statements = [f'CREATE SCHEMA IF NOT EXISTS "{name}"' for name in desired.schemas]
-    statements += [kind.create_sql for kind in desired.enums] + [item.create_sql for item in desired.sequences]
+    found = [Statement(f'CREATE SCHEMA IF NOT EXISTS "{name}"') for name in desired.schemas]
+    found += [Statement(kind.create_sql) for kind in desired.enums]
+    found += [Statement(item.create_sql) for item in desired.sequences]
 
     def record(element: Any, *_: Any, **__: Any) -> None:
-        statements.append(str(element.compile(dialect=engine.dialect)).strip())
+        about = element.element
+        table = about if isinstance(about, Table) else about.table
+        found.append(Statement(str(element.compile(dialect=engine.dialect)).strip(), table.key))
 
     # Percent signs are doubled for the driver's own parameter style, which is not in play here.
     engine = create_mock_engine("postgresql+psycopg://", record, paramstyle="named")
@@ -107,7 +134,24 @@ def ddl(desired: Desired) -> list[str]:
         desired.metadata.create_all(engine, checkfirst=False)
     except exc.SQLAlchemyError as error:
         raise MonarchError(f"The desired schema has no DDL: {error}", remedy="Correct the model.") from None
-    return [*statements, *(view.create_sql for view in desired.views)]
+    return [*found, *(Statement(view.create_sql) for view in desired.views)]
+
+
+def ddl(desired: Desired) -> list[str]:
+    """Return the text of `statements`."""
+    return [item.sql for item in statements(desired)]
+
+
+def alone(desired: Desired) -> set[str]:
+    """Return the keys of the provider's tables that nothing refers to and that refer to nothing.
+
+    Each is what its own statements make of it, whatever else is declared.
+    """
+    tables = desired.metadata.tables
+    found = {key for key, table in tables.items() if ENTRY in table.info and not table.foreign_keys}
+    found -= {key.column.table.key for table in tables.values() for key in table.foreign_keys}
+    # What a view selects from is text.
+    return {key for key in found if not any(str(tables[key].schema) in view.select for view in desired.views)}
 
 
 def _check_references(metadata: MetaData) -> None:

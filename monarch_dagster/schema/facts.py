@@ -15,9 +15,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from sqlalchemy import Connection
 
+from monarch_dagster.memo import uncollected
 from monarch_dagster.schema import catalog
 from monarch_dagster.schema.columns import ColumnParts, column_definition, column_parts, parse_column
 
@@ -88,6 +90,17 @@ class Facts:
     relations: Mapping[str, Aspects]
     dependencies: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict, compare=False)
 
+    def plain(self) -> dict[str, Any]:
+        """Return them as values that JSON can hold."""
+        used = {name: sorted(map(list, pairs)) for name, pairs in self.dependencies.items()}
+        return {"relations": self.relations, "dependencies": used}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Facts:
+        """Return the facts that `plain` gave."""
+        used = values["dependencies"].items()
+        return cls(values["relations"], {name: frozenset((a, b) for a, b in pairs) for name, pairs in used})
+
     @cached_property
     def hash(self) -> str:
         """One hash for all, in hex."""
@@ -108,13 +121,16 @@ class Facts:
 
     def declarable(self) -> Facts:
         """Return the facts without what no model can declare."""
-        return self._with(
-            {
-                name: {aspect: value for aspect, value in aspects.items() if not _is_carried(name, aspect)}
-                for name, aspects in self.relations.items()
-                if not _is_carried_whole(name, aspects)
-            }
-        )
+        return self._declarable
+
+    @cached_property
+    def _declarable(self) -> Facts:
+        found = {}
+        for name, aspects in self.relations.items():
+            if not _is_carried_whole(name, aspects):
+                carried = [aspect for aspect in aspects if _is_carried(name, aspect)]
+                found[name] = {key: aspects[key] for key in aspects.keys() - carried} if carried else aspects
+        return self._with(found)
 
     def carried(self) -> tuple[str, ...]:
         """Return what no model can declare, sorted: relations, and aspects as "table landing.note: trigger x"."""
@@ -155,9 +171,9 @@ def carry(before: Facts, declared: Facts) -> Facts:
     declarable = before.declarable().relations
     relations: dict[str, Aspects] = {}
     for name, aspects in declared.relations.items():
-        known = before.relations.get(name, {})
-        carried = {key: value for key, value in known.items() if key not in declarable.get(name, {})}
-        relations[name] = {**aspects, **carried}
+        known, said = before.relations.get(name, {}), declarable.get(name, {})
+        carried = {} if said is known else {key: value for key, value in known.items() if key not in said}
+        relations[name] = {**aspects, **carried} if carried else aspects
     for name, aspects in before.relations.items():
         if name not in declarable and name not in relations:
             relations[name] = aspects
@@ -172,6 +188,7 @@ def user_schemas(connection: Connection) -> Sequence[str]:
     return connection.exec_driver_sql(catalog.USER_SCHEMAS).scalars().all()
 
 
+@uncollected()
 def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
     """Read the facts of `schemas` (those that do not exist count as absent) inside the connection's transaction.
 

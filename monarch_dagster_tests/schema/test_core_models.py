@@ -10,6 +10,7 @@ from sqlalchemy import MetaData, String
 from sqlalchemy.dialects import postgresql
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.memo import Memo
 from monarch_dagster.schema.core_models import load_core_models, source_digest, source_files
 from monarch_dagster.schema.desired import Sources, build_desired, ddl
 from monarch_dagster_tests.support import MODELS_HEADER
@@ -77,7 +78,7 @@ old = Table("old", MetaData(), Column("id", Integer, primary_key=True),
 
 def load(root: Path, body: str) -> MetaData:
     (root / "client_models.py").write_text(MODELS_HEADER + textwrap.dedent(body))
-    return load_core_models("client_models", root).metadata
+    return load_core_models("client_models", root, Memo()).metadata
 
 
 def refusal(root: Path, body: str) -> str:
@@ -126,7 +127,7 @@ def test_every_metadata_of_a_package_and_its_modules_is_united(tmp_path: Path) -
             f"from sqlalchemy import *\nt = Table({name!r}, MetaData(), Column('id', Integer), schema='s')\n"
         )
     (package / "b.py").write_text("from client.a import t as again\n")
-    assert sorted(load_core_models("client", tmp_path).metadata.tables) == ["s.one", "s.two", "s.x"]
+    assert sorted(load_core_models("client", tmp_path, Memo()).metadata.tables) == ["s.one", "s.two", "s.x"]
     assert len(source_files("client", tmp_path)) == 4
 
 
@@ -139,7 +140,7 @@ def test_an_edit_is_seen_at_once_though_time_and_size_stay(tmp_path: Path) -> No
             f"from sqlalchemy import *\nt = Table({name!r}, MetaData(), Column('id', Integer), schema='s')\n"
         )
         os.utime(path, (1, 1))
-        assert list(load_core_models("client_models", tmp_path).metadata.tables) == [f"s.{name}"]
+        assert list(load_core_models("client_models", tmp_path, Memo()).metadata.tables) == [f"s.{name}"]
     assert not (tmp_path / "__pycache__").exists()
 
 

@@ -228,7 +228,7 @@ class _Shown:
 
     @property
     def comment(self) -> str | None:
-        return self.create.comment
+        return None if self.create.comment is None else str(self.create.comment)
 
     @property
     def _prefixes(self) -> Sequence[str]:

@@ -7,6 +7,8 @@ from typing import Any, Final
 from monarch_dagster_tests.migrations.corpus.declare import enum, table, view
 from monarch_dagster_tests.migrations.corpus.transition import Transition
 
+NOT_ALL_FIT = "values do not all fit"
+
 
 def retyped(old: str, new: str, *values: tuple[str, str] | str, name: str = "", **more: Any) -> Transition:
     """Return the change of a column from `old` to `new`, with its values as text before and after."""
@@ -47,7 +49,7 @@ UUID_TEXT = "8d4cd4c8-5f0d-4c8e-9a57-1c2b9a2f3f10"
 PLAIN: Final = [
     retyped("String(10)", "String(20)", "abc", "50%:x"),
     retyped("String(20)", "String(10)", "abc"),
-    retyped("String(20)", "String(3)", "abcdef", name="a value too long for its new type", blocked="values do not all fit"),
+    retyped("String(20)", "String(3)", "abcdef", name="a value too long for its new type", blocked=NOT_ALL_FIT),
     retyped("String(10)", "Text", "abc"),
     retyped("Text", "String(10)", "abc", hazards=["rewrite"]),
     retyped("String", "String(5)", "abc"),
@@ -56,7 +58,7 @@ PLAIN: Final = [
     retyped("SmallInteger", "Integer", "-3", hazards=["rewrite"]),
     retyped("Integer", "BigInteger", "2147483647", hazards=["rewrite"]),
     retyped("BigInteger", "Integer", "2147483647", hazards=["rewrite"]),
-    retyped("BigInteger", "Integer", "2147483648", name="a bigint too large for an integer", blocked="values do not all fit"),
+    retyped("BigInteger", "Integer", "2147483648", name="a bigint too large for an integer", blocked=NOT_ALL_FIT),
     retyped("Integer", "Numeric(10, 2)", ("5", "5.00")),
     retyped("Integer", "Text", "5"),
     retyped("Numeric(10, 2)", "Integer", ("5.00", "5")),
@@ -72,7 +74,7 @@ PLAIN: Final = [
     retyped("REAL", "Double", "1.5"),
     retyped("Double", "REAL", "1.5"),
     retyped("Text", "Integer", "42", "-7"),
-    retyped("Text", "Integer", "42", "n/a", name="a text that is no number", blocked="values do not all fit"),
+    retyped("Text", "Integer", "42", "n/a", name="a text that is no number", blocked=NOT_ALL_FIT),
     retyped("Text", "Numeric(10, 2)", "1.25", "-3.00"),
     retyped("Text", "Date", "2024-02-29"),
     retyped("Text", "DateTime(timezone=True)", ("2024-02-29 12:00:00+00", "2024-02-29 12:00:00+00"), loses="any"),
@@ -103,7 +105,7 @@ PLAIN: Final = [
     retyped("ARRAY(Text)", "ARRAY(Integer)", "{1,2}"),
     retyped("ARRAY(Text)", "Text", "{a,b}"),
     retyped("Integer", "Date", name="an integer without values becomes a date"),
-    retyped("Integer", "Uuid", "5", name="an integer that is no uuid", blocked="values do not all fit"),
+    retyped("Integer", "Uuid", "5", name="an integer that is no uuid", blocked=NOT_ALL_FIT),
     retyped("INT4RANGE", "Text", "[1,5)"),
     retyped("Text", "Text(collation='C')", "b", "A"),
     retyped("Text(collation='C')", "Text", "b", "A"),
@@ -111,7 +113,7 @@ PLAIN: Final = [
     retyped("String(10)", "String(20, collation='C')", "b", "A"),
     retyped(enum("x", "y"), "Text", "x", "y", name="an enum becomes text"),
     retyped("Text", enum("x", "y"), "x", "y", name="text becomes an enum"),
-    retyped("Text", enum("x", "y"), "z", name="text with another value becomes an enum", blocked="values do not all fit"),
+    retyped("Text", enum("x", "y"), "z", name="text with another value becomes an enum", blocked=NOT_ALL_FIT),
     retyped(enum("x", "y"), enum("y", "x", name="kind"), "x", "y", name="an enum becomes another enum"),
 ]
 STAMPS: Final = [

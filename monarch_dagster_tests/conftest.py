@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
+from monarch_dagster.memo import Memo
 from monarch_dagster.postgres.embedded import MEMORY_DIR, SHADOW_SETTINGS, EmbeddedCluster
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.schema import core_models
@@ -60,9 +61,9 @@ def server() -> Iterator[EmbeddedCluster]:
 
 
 @pytest.fixture(scope="session")
-def shadows(server: EmbeddedCluster) -> ShadowServer:
-    """The server for shadow databases."""
-    return ShadowServer(server.url("postgres"), owned=True)
+def shadows(server: EmbeddedCluster, tmp_path_factory: pytest.TempPathFactory) -> ShadowServer:
+    """The server for shadow databases, with one memo for all tests: each content is another key."""
+    return ShadowServer(server.url("postgres"), owned=True, memo=Memo(tmp_path_factory.mktemp("memo")))
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ class Project:
     def __post_init__(self) -> None:
         (self.root / "workspace.yaml").write_text((Path(__file__).parents[1] / "workspace.yaml").read_text())
         (self.root / "dagster.yaml").write_text((Path(__file__).parents[1] / "dagster.yaml").read_text())
-        self.sources = Sources(self.root, self.root / "schema", "client_models", "salesforce")
+        places = self.root, self.root / "schema"
+        self.sources = Sources(*places, "client_models", "salesforce", memo=self.shadows.memo)
         self.write_models(SMALL_MODELS)
 
     @property

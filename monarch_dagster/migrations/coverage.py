@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from monarch_dagster.errors import MonarchError, counted
-from monarch_dagster.migrations.chain import load_chain
-from monarch_dagster.migrations.replay import Replayed, desired_facts, replayed
+from monarch_dagster.migrations.chain import Chain, load_chain
+from monarch_dagster.migrations.replay import chain_key, desired_facts, replayed
 from monarch_dagster.migrations.undeclared import undeclared
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.salesforce.object_meta import read_object_meta
 from monarch_dagster.schema.desired import Desired, Sources, build_desired
 from monarch_dagster.schema.facts import Facts, carry
+
+# Kept where generating found nothing to do: what it warned of, and what is carried.
+NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,11 @@ def coverage(sources: Sources, shadows: ShadowServer) -> Coverage:
     """
     chain = load_chain(sources.schema_dir)
     with replayed(shadows, chain) as before:
-        kept = Kept("coverage", sources, before)
-        if (found := kept.value) is not None:
-            return Coverage(found[0], *map(tuple, found[1:]))
+        if (known := Kept(NOTHING, shadows, chain).value(sources)) is not None:
+            return Coverage(True, tuple(known[1]))
+        kept = Kept("coverage", shadows, chain)
+        if (known := kept.value(sources)) is not None:
+            return Coverage(known[0], *map(tuple, known[1:]))
         desired = checked_sources(sources, before.facts)
         declared = desired_facts(shadows, chain, desired)
         wanted = carry(before.facts, declared)
@@ -54,19 +59,19 @@ class Kept:
     """What was found out about sources and a chain together, kept by the contents of both and the server's version."""
 
     kind: str
-    sources: Sources
-    chain: Replayed
+    shadows: ShadowServer
+    chain: Chain
 
-    @property
-    def value(self) -> Any:
-        """What was kept, None for nothing."""
-        known = self.sources.fingerprint()
-        return self.chain.memo.get(self.kind, known, *self.chain.key) if known else None
+    def value(self, sources: Sources) -> Any:
+        """Return what was kept, None for nothing."""
+        known = sources.fingerprint()
+        return self.shadows.memo.get(self.kind, known, *chain_key(self.shadows, self.chain)) if known else None
 
     def keep(self, value: Any, desired: Desired) -> None:
         """Keep a value that JSON can hold, which was found out of `desired`."""
         if desired.fingerprint:
-            self.chain.memo.put(self.kind, desired.fingerprint, *self.chain.key, value=value)
+            key = desired.fingerprint, *chain_key(self.shadows, self.chain)
+            self.shadows.memo.put(self.kind, *key, value=value)
 
 
 def checked_sources(sources: Sources, chain: Facts) -> Desired:

@@ -21,9 +21,9 @@ from monarch_dagster.files import delete_file, folder_lock, replace_file
 from monarch_dagster.memo import uncollected
 from monarch_dagster.migrations.chain import Chain, load_chain
 from monarch_dagster.migrations.changes import ProviderColumn, provider_columns
-from monarch_dagster.migrations.coverage import Kept, checked_sources
+from monarch_dagster.migrations.coverage import NOTHING, Kept, checked_sources
 from monarch_dagster.migrations.proofs import Proofs
-from monarch_dagster.migrations.replay import desired_facts, keep_clone, replayed
+from monarch_dagster.migrations.replay import desired_facts, keep_clone, keep_facts, replayed
 from monarch_dagster.migrations.revisions import BASE, Hazard, Revision, file_name, revision_id
 from monarch_dagster.migrations.undeclared import remedy, undeclared
 from monarch_dagster.postgres.engines import connect
@@ -198,8 +198,8 @@ def _propose_on(
     from monarch_dagster.migrations.said_renames import said_renames
 
     with replayed(shadows, chain, fresh=fresh) as here:
-        nothing = Kept("nothing", sources, here)
-        if (kept := nothing.value) is not None:
+        nothing = Kept(NOTHING, shadows, chain)
+        if (kept := nothing.value(sources)) is not None:
             return _nothing(chain, *map(tuple, kept))
         before = here.facts
         desired = checked_sources(sources, before)
@@ -229,8 +229,12 @@ def _propose_on(
         drafts = compose(chain.head, way, desired, message or summarise(changes, renames))
         proofs = prove_drafts(url, drafts, before, shadows.memo)
         revisions = tuple(_proposed(chain, item, message, proof) for item, proof in zip(drafts, proofs, strict=True))
-        # The clone is now what the next command would have to replay.
-        keep_clone(shadows, chain.extended(*map(_as_read, revisions)), url)
+        # The clone is now what the next command would have to replay, and compare with the same.
+        extended, end = chain.extended(*map(_as_read, revisions)), proofs[-1].facts
+        keep_clone(shadows, extended, url)
+        keep_facts(shadows, extended, end)
+        if not renames and carry(end, declared) == end:
+            Kept(NOTHING, shadows, extended).keep([desired.warnings, end.carried()], desired)
     hints = (
         *likely_renames(way.renamed, way.wanted, desired.metadata),
         *provider_hints(before, way.renamed, desired.meta, sources.provider_schema, str(sources.object_meta_path)),

@@ -61,11 +61,15 @@ class _Subject:
 
 @dataclass(frozen=True)
 class Proved:
-    """What the proof of a draft shows: the SQL of its two ways, and how long they took up, down and up, in seconds."""
+    """What the proof of a draft shows: the SQL of its two ways, how long they took up, down and up, and the facts then.
+
+    The time is in seconds.
+    """
 
     upgrade_sql: str
     downgrade_sql: str
     seconds: float
+    facts: Facts
 
 
 def prove_drafts(url: URL, drafts: Sequence[Draft], before: Facts, memo: Memo) -> list[Proved]:
@@ -84,7 +88,7 @@ def prove_drafts(url: URL, drafts: Sequence[Draft], before: Facts, memo: Memo) -
             started = time.monotonic()
             before = _prove(url, versions, subject, before)
             seconds = time.monotonic() - started
-            found.append(Proved(_sql(subject, "upgrade"), _sql(subject, "downgrade"), seconds))
+            found.append(Proved(_sql(subject, "upgrade"), _sql(subject, "downgrade"), seconds, before))
     return found
 
 
@@ -145,8 +149,9 @@ def _prove(url: URL, versions: Sequence[Path], subject: _Subject, before: Facts)
     kept = now if subject.end else least(rows, now)
     _check_rows(subject, "downgrade", kept, _snapshot(url, names))
     _run_or_empty(url, versions, subject, "second upgrade", names, now)
-    _check(subject, "second upgrade", after, chain_facts(url))
-    return after
+    again = chain_facts(url)
+    _check(subject, "second upgrade", after, again)
+    return again
 
 
 def _touched(before: Facts, subject: _Subject) -> list[str]:

@@ -27,6 +27,7 @@ from monarch_dagster.schema.desired import Desired, alone, statements
 from monarch_dagster.schema.facts import Facts, read_facts, user_schemas
 
 SHADOW_SQL = "shadow.sql"
+FACTS, DECLARED = "facts", "declared"
 _KEY_LENGTH = 32
 _FILLED = """
 SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -83,7 +84,6 @@ class Replayed:
 
     def __init__(self, shadows: ShadowServer, chain: Chain, stack: ExitStack, *, fresh: bool) -> None:
         """Have the clone dropped when `stack` is closed."""
-        self.memo = shadows.memo
         self._shadows, self._chain, self._stack, self._fresh = shadows, chain, stack, fresh
 
     @cached_property
@@ -95,17 +95,11 @@ class Replayed:
     @cached_property
     def facts(self) -> Facts:
         """The facts that the chain comes to, from the memo where they are kept."""
-        if (kept := self.memo.get("facts", *self.key)) is not None:
+        if (kept := self._shadows.memo.get(FACTS, *chain_key(self._shadows, self._chain))) is not None:
             return Facts.from_plain(kept)
         found = chain_facts(self.url)
-        self.memo.put("facts", *self.key, value=found.plain())
+        keep_facts(self._shadows, self._chain, found)
         return found
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """What all that is found out about the chain depends on: its files, `shadow.sql`, the server's version."""
-        chain = self._chain
-        return str(self._shadows.version), _prelude(chain.directory.with_name(SHADOW_SQL)), chain.key(chain.head)
 
 
 @contextmanager
@@ -113,6 +107,16 @@ def replayed(shadows: ShadowServer, chain: Chain, *, fresh: bool = False) -> Ite
     """Give a chain on a shadow, up to its head; `fresh` is as in `chain_clone`."""
     with ExitStack() as stack:
         yield Replayed(shadows, chain, stack, fresh=fresh)
+
+
+def chain_key(shadows: ShadowServer, chain: Chain) -> tuple[str, ...]:
+    """Return what all depends on that is found out about a chain: the server's version, `shadow.sql`, the files."""
+    return str(shadows.version), _prelude(chain.directory.with_name(SHADOW_SQL)), chain.key(chain.head)
+
+
+def keep_facts(shadows: ShadowServer, chain: Chain, facts: Facts) -> None:
+    """Keep the facts that a chain comes to."""
+    shadows.memo.put(FACTS, *chain_key(shadows, chain), value=facts.plain())
 
 
 def chain_facts(url: URL) -> Facts:
@@ -142,14 +146,14 @@ def desired_facts(shadows: ShadowServer, chain: Chain, desired: Desired) -> Fact
             texts[item.table].append(item.sql)
     hashes = {table: hashlib.sha256(";".join(found).encode()).hexdigest() for table, found in texts.items()}
     key = str(shadows.version), _prelude(chain.directory.with_name(SHADOW_SQL))
-    kept = shadows.memo.get("declared", *key) or {}
+    kept = shadows.memo.get(DECLARED, *key) or {}
     known = {f"table {table}": kept[found] for table, found in hashes.items() if found in kept}
     script = ";\n".join(item.sql for item in declared if f"table {item.table}" not in known)
     facts = _built(shadows, chain, desired, script)
     facts = Facts({**facts.relations, **known}, facts.dependencies)
     if len(known) < len(hashes):
         made = {found: facts.relations[f"table {table}"] for table, found in hashes.items()}
-        shadows.memo.put("declared", *key, value=made)
+        shadows.memo.put(DECLARED, *key, value=made)
     return facts
 
 

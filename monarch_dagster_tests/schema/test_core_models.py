@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -230,7 +231,7 @@ def test_the_place_of_an_error_is_in_the_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["no_such_module", "no_such.module", "client_models.nothing", "..", "a-b"])
 def test_a_module_that_is_not_there_is_told_from_one_that_is_broken(tmp_path: Path, name: str) -> None:
     (tmp_path / "client_models.py").write_text("")
-    for use in (load_core_models, source_digest):
+    for use in (partial(load_core_models, memo=Memo()), source_digest):
         with pytest.raises(MonarchError, match="There is no module") as caught:
             use(name, tmp_path)
         assert "MONARCH_CORE_MODELS" in caught.value.remedy

@@ -1,41 +1,88 @@
-"""Monarch beside plain Alembic on the same server, in one process and alternating: medians and their ratios.
+"""Monarch beside plain Alembic on the same work, in one process and alternating: medians and their ratios.
 
-Monarch's figures include the proof (up, down, up on a clone) and the import of the core models in a fresh process;
-Alembic's are its autogenerate in its best configuration (one schema), rendering, and the invocation of its operations.
+Alembic is its autogenerate in its best configuration (one schema), rendering, and the invocation of its operations; it
+proves nothing. Monarch's figures include the proof (up, down, up on a clone), hazards and ledger. Its shadow is where
+the embedded one is, in memory where there is room; the target of both is on disk. Run by `make bench`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import resource
+import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from alembic.autogenerate import produce_migrations, render_python_code
-from alembic.operations import Operations, ops
-from alembic.runtime.migration import MigrationContext
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import URL, Connection, MetaData
+from sqlalchemy import URL, MetaData, event
+from sqlalchemy.engine import Engine
 
-from benchmarks.synthetic import synthetic_org, with_field_added
+from benchmarks.plain import PlainAlembic
+from benchmarks.synthetic import synthetic_org, with_field_added, with_object_added
+from monarch_dagster.memo import Memo
 from monarch_dagster.migrations.apply import apply_revisions
 from monarch_dagster.migrations.chain import load_chain
+from monarch_dagster.migrations.checks import CHECKS, run_check
 from monarch_dagster.migrations.generate import propose
 from monarch_dagster.migrations.proofs import Proofs, Prover
-from monarch_dagster.postgres.embedded import SHADOW_SETTINGS, EmbeddedCluster
-from monarch_dagster.postgres.engines import connect
-from monarch_dagster.postgres.shadow import ShadowServer
+from monarch_dagster.migrations.situation import Situation
+from monarch_dagster.migrations.status import read_status
+from monarch_dagster.postgres.embedded import EmbeddedCluster, shadow_cluster, target_cluster
+from monarch_dagster.postgres.engines import connect, run_script
+from monarch_dagster.postgres.shadow import TEMPLATE_PREFIX, ShadowServer
 from monarch_dagster.salesforce.object_meta import ObjectMeta, write_object_meta
-from monarch_dagster.schema.desired import Sources
+from monarch_dagster.schema.desired import Desired, Sources, ddl
+from monarch_dagster.schema.facts import read_facts
 from monarch_dagster.schema.provider import add_provider_tables
 
 SCHEMA = "salesforce"
-Timings = dict[str, list[float]]
+# A core model that is as small as can be: the org is what is measured.
+MODELS = (
+    "from sqlalchemy import Column, Integer, MetaData, Table\n"
+    "metadata = MetaData()\nTable('note', metadata, Column('id', Integer, primary_key=True), schema='landing')\n"
+)
+FLOORS = ("floor: facts from the catalog", "floor: the DDL in one batch", "floor: clone of a template")
+# What Alembic has nothing to set against, and what it is set against instead.
+AGAINST = {"no change, cold": "no change"}
+
+
+@dataclass
+class Results:
+    """What was measured, by the name of the work: seconds a time, and statements sent."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    statements: dict[str, int] = field(default_factory=dict)
+
+    def time(self, name: str, action: Callable[[], object]) -> None:
+        """Run `action` and note how long it took."""
+        with _sending() as sent:
+            started = time.perf_counter()
+            action()
+            self.seconds[name].append(time.perf_counter() - started)
+        self.statements[name] = sent[0]
+
+    def median(self, name: str) -> float | None:
+        """Return the median of the times, None where there is none."""
+        return statistics.median(self.seconds[name]) if name in self.seconds else None
+
+
+@dataclass
+class Servers:
+    """The servers that both use: targets on disk, shadows as the embedded ones are."""
+
+    targets: EmbeddedCluster
+    shadows: ShadowServer
 
 
 def main() -> None:
@@ -43,94 +90,167 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--objects", type=int, default=300)
     parser.add_argument("--fields", type=int, default=30)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--changed", type=int, default=100, help="objects that get a field at once")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--only", choices=["monarch", "alembic"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     org = synthetic_org(arguments.objects, arguments.fields)
-    monarch: Timings = defaultdict(list)
-    alembic: Timings = defaultdict(list)
-    with tempfile.TemporaryDirectory(prefix="monarch-bench-") as folder:
-        cluster = EmbeddedCluster(Path(folder) / "pg" / "data", SHADOW_SETTINGS)
-        shadows = ShadowServer(cluster.url("postgres"), owned=True)
-        try:
-            for number in range(arguments.repeat):
-                _monarch(Path(folder) / str(number), org, shadows, cluster.url(f"monarch_{number}"), monarch)
-                _alembic(org, cluster.url(f"alembic_{number}"), alembic)
-        finally:
-            cluster.stop()
-    _print(arguments, monarch, alembic)
+    rounds = {"monarch": _monarch, "alembic": _alembic}
+    names = [arguments.only] if arguments.only else list(rounds)
+    results = {name: Results() for name in names}
+    with tempfile.TemporaryDirectory(prefix="monarch-bench-") as folder, _servers(Path(folder)) as servers:
+        for number in range(arguments.repeat):
+            for name in names:
+                rounds[name](Path(folder) / f"{name}_{number}", org, arguments.changed, servers, results[name])
+    if arguments.only:
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)  # noqa: T201 - read by who began this process
+        return
+    memory = {name: _peak(name, arguments) for name in names}
+    if arguments.json:
+        found = {name: {"seconds": item.seconds, "statements": item.statements} for name, item in results.items()}
+        print(json.dumps({"megabytes": memory, **found}))  # noqa: T201 - the result
+    else:
+        _print(arguments, results["monarch"], results["alembic"], memory)
 
 
-def _monarch(root: Path, org: ObjectMeta, shadows: ShadowServer, target: URL, timings: Timings) -> None:
+@contextmanager
+def _servers(folder: Path) -> Iterator[Servers]:
+    targets, shadows = target_cluster(folder), shadow_cluster(folder)
+    try:
+        yield Servers(targets, ShadowServer(shadows.url("postgres"), owned=True))
+    finally:
+        targets.stop()
+        shadows.remove()
+
+
+def _monarch(root: Path, org: ObjectMeta, changed: int, servers: Servers, results: Results) -> None:
     root.mkdir()
-    # A core model that is as small as can be: the org is what is measured.
-    (root / "client_models.py").write_text(
-        "from sqlalchemy import Column, Integer, MetaData, Table\n"
-        "metadata = MetaData()\nTable('note', metadata, Column('id', Integer, primary_key=True), schema='landing')\n"
-    )
-    sources = Sources(root, root / "schema", "client_models", SCHEMA)
+    (root / "client_models.py").write_text(MODELS)
+    memo, target = Memo(root / "memo"), servers.targets.url(root.name)
+    _forget(memo, servers.shadows)
+    shadows = ShadowServer(servers.shadows.url, owned=True, memo=memo)
+    sources = Sources(root, root / "schema", "client_models", SCHEMA, memo=memo)
     prover = Prover(sources, lambda: shadows, Proofs(root / "proofs"))
 
-    def generate() -> None:
-        propose(sources, shadows, prover.proofs)
+    def generate(name: str, meta: ObjectMeta) -> None:
+        write_object_meta(sources.object_meta_path, meta)
+        results.time(name, lambda: propose(sources, shadows, prover.proofs))
 
-    write_object_meta(sources.object_meta_path, org)
-    _time(timings, "first generate", generate)
-    _time(timings, "first apply", lambda: apply_revisions(load_chain(sources.schema_dir), target, prover))
-    generate()  # the chain's template is made once
-    _time(timings, "no change", generate)
-    write_object_meta(sources.object_meta_path, with_field_added(org))
-    _time(timings, "one field added", generate)
+    def apply(name: str) -> None:
+        results.time(name, lambda: apply_revisions(load_chain(sources.schema_dir), target, prover))
+
+    def check() -> None:
+        situation = Situation(prover, target)
+        for item in CHECKS.values():
+            run_check(item, situation)
+
+    generate("first generate", org)
+    apply("first apply")
+    generate("no change", org)
+    results.time("status", lambda: read_status(sources, lambda: shadows, target))
+    results.time("checks", check)
+    _forget(memo, shadows)
+    generate("no change, cold", org)
+    generate("one field added", with_field_added(org))
+    apply("one field applied")
+    generate("one object added", with_object_added(with_field_added(org)))
+    apply("one object applied")
+    generate(f"{changed} objects changed", with_field_added(with_object_added(org), changed))
+    apply(f"{changed} objects applied")
+    _measure_floors(root, org, servers, results)
 
 
-def _alembic(org: ObjectMeta, target: URL, timings: Timings) -> None:
-    with connect(target) as connection:
-        connection.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
-        found: list[ops.UpgradeOps] = []
+def _alembic(root: Path, org: ObjectMeta, changed: int, servers: Servers, results: Results) -> None:
+    with connect(servers.targets.url(root.name)) as connection:
+        plain = PlainAlembic(connection, SCHEMA)
 
-        def generate(meta: ObjectMeta) -> None:
-            found[:] = [_autogenerate(connection, meta)]
+        def generate(name: str, meta: ObjectMeta) -> None:
+            results.time(name, lambda: plain.generate(meta))
 
-        _time(timings, "first generate", lambda: generate(org))
-        _time(timings, "first apply", lambda: _invoke(connection, found[0]))
-        _time(timings, "no change", lambda: generate(org))
-        _time(timings, "one field added", lambda: generate(with_field_added(org)))
+        generate("first generate", org)
+        results.time("first apply", plain.apply)
+        generate("no change", org)
+        generate("one field added", with_field_added(org))
+        results.time("one field applied", plain.apply)
+        generate("one object added", with_object_added(with_field_added(org)))
+        results.time("one object applied", plain.apply)
+        generate(f"{changed} objects changed", with_field_added(with_object_added(org), changed))
+        results.time(f"{changed} objects applied", plain.apply)
 
 
-def _autogenerate(connection: Connection, meta: ObjectMeta) -> ops.UpgradeOps:
+def _measure_floors(root: Path, org: ObjectMeta, servers: Servers, results: Results) -> None:
+    """Measure what nobody can go below: the catalog's answer, the statements themselves, a copy of the files."""
     metadata = MetaData()
-    add_provider_tables(metadata, meta, SCHEMA)
-    options = {
-        "include_schemas": True,
-        "include_name": lambda name, kind, _parents: kind != "schema" or name == SCHEMA,
-        "target_metadata": metadata,
-    }
-    context = MigrationContext.configure(connection, opts=options)
-    upgrade = produce_migrations(context, metadata).upgrade_ops
-    assert upgrade is not None
-    render_python_code(upgrade, migration_context=context)
-    return upgrade
+    add_provider_tables(metadata, org, SCHEMA)
+    script = ";\n".join(ddl(Desired(metadata, (SCHEMA,))))
+    facts, batch, clone = FLOORS
+    with connect(servers.targets.url(f"{root.name}_floor")) as connection:
+        results.time(batch, lambda: (run_script(connection, script), connection.commit()))
+        results.time(facts, lambda: read_facts(connection, [SCHEMA]))
+    servers.shadows.make_template(root.name, lambda url: _run(url, script))
+
+    def copy() -> None:
+        with servers.shadows.clone(root.name):
+            pass
+
+    results.time(clone, copy)
 
 
-def _invoke(connection: Connection, upgrade: ops.UpgradeOps) -> None:
-    operations = Operations(MigrationContext.configure(connection))
-    for item in upgrade.ops:
-        operations.invoke(item)
-    connection.commit()
+def _run(url: URL, script: str) -> None:
+    with connect(url) as connection:
+        run_script(connection, script)
+        connection.commit()
 
 
-def _time(timings: Timings, name: str, action: Callable[[], object]) -> None:
-    started = time.perf_counter()
-    action()
-    timings[name].append(time.perf_counter() - started)
+def _forget(memo: Memo, shadows: ShadowServer) -> None:
+    """Delete all that was found out before: memos, and what chains were built into."""
+    if memo.folder is not None:
+        shutil.rmtree(memo.folder, ignore_errors=True)
+    with connect(shadows.url, autocommit=True) as connection:
+        query = "SELECT datname FROM pg_database WHERE datname ^@ %s"
+        for name in connection.exec_driver_sql(query, (TEMPLATE_PREFIX,)).scalars().all():
+            run_script(connection, f'ALTER DATABASE "{name}" WITH is_template false')
+            run_script(connection, f'DROP DATABASE "{name}"')
 
 
-def _print(arguments: argparse.Namespace, monarch: Timings, alembic: Timings) -> None:
+def _peak(name: str, arguments: argparse.Namespace) -> int:
+    """Return the peak memory, in megabytes, of a process that does one round."""
+    sizes = ["--objects", arguments.objects, "--fields", arguments.fields, "--changed", arguments.changed]
+    command = [sys.executable, "-m", "benchmarks", *map(str, sizes), "--repeat", "1", "--only", name]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@contextmanager
+def _sending() -> Iterator[list[int]]:
+    """Count the statements that this process sends meanwhile."""
+    sent = [0]
+
+    def note(*_arguments: object) -> None:
+        sent[0] += 1
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def _print(arguments: argparse.Namespace, monarch: Results, alembic: Results, memory: dict[str, int]) -> None:
     title = f"{arguments.objects} objects of {arguments.fields} fields, median of {arguments.repeat}, seconds"
-    table = Table("work", "Monarch", "plain Alembic", "ratio", title=title)
-    for name, seconds in monarch.items():
-        ours, theirs = statistics.median(seconds), statistics.median(alembic[name])
-        table.add_row(name, f"{ours:.2f}", f"{theirs:.2f}", f"{ours / theirs:.2f}")
+    table = Table("work", "Monarch", "plain Alembic", "ratio", "statements", "Alembic's", title=title)
+    for name in monarch.seconds:
+        ours, theirs = monarch.median(name) or 0.0, alembic.median(AGAINST.get(name, name))
+        ratio = "" if theirs is None else f"{ours / theirs:.3f}"
+        counts = monarch.statements[name], alembic.statements.get(AGAINST.get(name, name), "")
+        table.add_row(name, f"{ours:.2f}", "" if theirs is None else f"{theirs:.2f}", ratio, *map(str, counts))
+    both = [
+        (sum(item.median(name) or 0.0 for name in ("first generate", "first apply"))) for item in (monarch, alembic)
+    ]
+    table.add_row("first install, both", *(f"{seconds:.2f}" for seconds in both), f"{both[0] / both[1]:.3f}")
+    ratio = f"{memory['monarch'] / memory['alembic']:.3f}"
+    table.add_row("peak memory, MB", str(memory["monarch"]), str(memory["alembic"]), ratio)
     Console().print(table)
 
 

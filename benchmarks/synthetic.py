@@ -22,11 +22,20 @@ def synthetic_org(objects: int, fields: int) -> ObjectMeta:
     return ObjectMeta(objects={f"Thing_{number:05}__c": Object(fields=described) for number in range(objects)})
 
 
-def with_field_added(meta: ObjectMeta) -> ObjectMeta:
-    """Return `meta` with one more field on its first object."""
-    name, item = next(iter(meta.objects.items()))
-    added = item.model_copy(update={"fields": (*item.fields, Field(name="Added__c", type="string", length=80))})
-    return meta.model_copy(update={"objects": {**meta.objects, name: added}})
+def with_field_added(meta: ObjectMeta, objects: int = 1) -> ObjectMeta:
+    """Return `meta` with one more field on its first `objects` objects."""
+    added = Field(name="Added__c", type="string", length=80)
+    changed = {
+        name: item.model_copy(update={"fields": (*item.fields, added)})
+        for name, item in list(meta.objects.items())[:objects]
+    }
+    return meta.model_copy(update={"objects": {**meta.objects, **changed}})
+
+
+def with_object_added(meta: ObjectMeta) -> ObjectMeta:
+    """Return `meta` with one more object, which is as its last one."""
+    *_, last = meta.objects.values()
+    return meta.model_copy(update={"objects": {**meta.objects, "Thing_more__c": last}})
 
 
 def _field(number: int) -> Field:

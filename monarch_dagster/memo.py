@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -100,6 +100,15 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def forget_new() -> None:
-    """Free what was built since the last time and is in use no more; what is older is not looked at."""
-    gc.collect(1)
+@contextmanager
+def forgetting() -> Iterator[Callable[[], object]]:
+    """Hold the collector off, and give what frees all that is built meanwhile and in use no more.
+
+    What is there already is not looked at.
+    """
+    with uncollected():
+        gc.freeze()
+        try:
+            yield gc.collect
+        finally:
+            gc.unfreeze()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monarch_dagster import memo as module
-from monarch_dagster.memo import KEPT, Memo, forget_new, uncollected
+from monarch_dagster.memo import KEPT, Memo, forgetting, uncollected
 
 
 def test_what_was_put_is_there_for_its_kind_and_whole_key_and_for_no_other(tmp_path: Path) -> None:
@@ -77,10 +77,10 @@ def test_what_is_in_use_no_more_is_freed_while_the_collector_is_held_off() -> No
         def __init__(self) -> None:
             self.self = self
 
-    with uncollected():
+    with forgetting() as forget:
         knot = Knot()
         gone = weakref.ref(knot)
         del knot
         assert gone() is not None
-        forget_new()
+        forget()
         assert gone() is None

@@ -5,18 +5,19 @@ What is proposed where they do not belongs in `generate`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from monarch_dagster.errors import MonarchError, counted
 from monarch_dagster.migrations.chain import Chain, load_chain
-from monarch_dagster.migrations.replay import chain_key, desired_facts, replayed
+from monarch_dagster.migrations.replay import chain_key, desired_facts, known_tables, replayed
 from monarch_dagster.migrations.undeclared import undeclared
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.salesforce.object_meta import read_object_meta
 from monarch_dagster.schema.desired import Desired, Sources, build_desired
 from monarch_dagster.schema.facts import Facts, carry
+from monarch_dagster.schema.provider import Known
 
 # Kept where generating found nothing to do: what it warned of, and what is carried.
 NOTHING = "nothing"
@@ -46,7 +47,7 @@ def coverage(sources: Sources, shadows: ShadowServer) -> Coverage:
         kept = Kept("coverage", shadows, chain)
         if (known := kept.value(sources)) is not None:
             return Coverage(known[0], *map(tuple, known[1:]))
-        desired = checked_sources(sources, before.facts)
+        desired = checked_sources(sources, before.facts, known_tables(shadows, chain))
         declared = desired_facts(shadows, chain, desired)
         wanted = carry(before.facts, declared)
         found = Coverage(wanted == before.facts, before.facts.carried(), undeclared(chain, wanted, before.facts))
@@ -74,16 +75,20 @@ class Kept:
             self.shadows.memo.put(self.kind, *key, value=value)
 
 
-def checked_sources(sources: Sources, chain: Facts) -> Desired:
+def checked_sources(sources: Sources, chain: Facts, known: Mapping[str, Known] | None = None) -> Desired:
     """Build the desired schema; a source that is not there is not an empty source (DESIGN rule 1).
 
-    `chain` are the facts of the chain. Raises `MonarchError` for a source that is missing or cannot be read.
+    `chain` are the facts of the chain, `known` is as in `build_desired`. Raises `MonarchError` for a source that is
+    missing or cannot be read.
     """
     held = sorted(name for name in chain.tables() if name.startswith(f"{sources.provider_schema}."))
     if held and not sources.object_meta_path.exists():
         raise _missing_objects(f"There is no {sources.object_meta_path}", held)
-    desired = build_desired(sources)
-    if held and all(table.schema != sources.provider_schema for table in desired.metadata.tables.values()):
+    desired = build_desired(sources, known)
+    declares = bool(desired.provider.known) or any(
+        table.schema == sources.provider_schema for table in desired.metadata.tables.values()
+    )
+    if held and not declares:
         meta = read_object_meta(sources.object_meta_path)
         if meta is None or "objects" not in meta.model_fields_set:
             raise _missing_objects(f"{sources.object_meta_path} has no key objects", held)

@@ -23,7 +23,7 @@ from monarch_dagster.migrations.chain import Chain, load_chain
 from monarch_dagster.migrations.changes import ProviderColumn, provider_columns
 from monarch_dagster.migrations.coverage import NOTHING, Kept, checked_sources
 from monarch_dagster.migrations.proofs import Proofs
-from monarch_dagster.migrations.replay import desired_facts, keep_clone, keep_facts, replayed
+from monarch_dagster.migrations.replay import desired_facts, keep_clone, keep_facts, known_tables, replayed
 from monarch_dagster.migrations.revisions import BASE, Hazard, Revision, file_name, revision_id
 from monarch_dagster.migrations.undeclared import remedy, undeclared
 from monarch_dagster.postgres.engines import connect
@@ -202,8 +202,13 @@ def _propose_on(
         if (kept := nothing.value(sources)) is not None:
             return _nothing(chain, *map(tuple, kept))
         before = here.facts
-        desired = checked_sources(sources, before)
+        desired = checked_sources(sources, before, known_tables(shadows, chain))
         declared = desired_facts(shadows, chain, desired)
+        if any(before.relations.get(f"table {key}") != item.facts for key, item in desired.provider.known.items()):
+            # What is to be proposed is written in the words of its declaration.
+            whole = checked_sources(sources, before)
+            same = whole.fingerprint == desired.fingerprint
+            desired = whole if same else replace(whole, fingerprint="")
         made = [rename for item in chain.revisions for rename in said_renames(item.path.read_text())]
         renames: tuple[Rename, ...] = ()
         refusal: MonarchError | None = None

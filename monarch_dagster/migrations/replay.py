@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -23,11 +22,12 @@ from monarch_dagster.migrations.transcribe import transcribed
 from monarch_dagster.postgres.engines import connect, run_script, snapshot
 from monarch_dagster.postgres.quoting import literal, quote
 from monarch_dagster.postgres.shadow import ShadowServer, TemplateGoneError
-from monarch_dagster.schema.desired import Desired, alone, statements
+from monarch_dagster.schema.desired import Desired, ddl
 from monarch_dagster.schema.facts import Facts, read_facts, user_schemas
+from monarch_dagster.schema.provider import Known, Part
 
 SHADOW_SQL = "shadow.sql"
-FACTS, DECLARED = "facts", "declared"
+FACTS, KNOWN = "facts", "known"
 _KEY_LENGTH = 32
 _FILLED = """
 SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -138,23 +138,32 @@ def desired_facts(shadows: ShadowServer, chain: Chain, desired: Desired) -> Fact
 
     Raises `MonarchError` when PostgreSQL refuses a declaration.
     """
-    declared, apart = statements(desired), alone(desired)
-    # Of a table that stands alone the facts follow from its own statements.
-    texts: dict[str, list[str]] = defaultdict(list)
-    for item in declared:
-        if item.table in apart:
-            texts[item.table].append(item.sql)
-    hashes = {table: hashlib.sha256(";".join(found).encode()).hexdigest() for table, found in texts.items()}
-    key = str(shadows.version), _prelude(chain.directory.with_name(SHADOW_SQL))
-    kept = shadows.memo.get(DECLARED, *key) or {}
-    known = {f"table {table}": kept[found] for table, found in hashes.items() if found in kept}
-    script = ";\n".join(item.sql for item in declared if f"table {item.table}" not in known)
-    facts = _built(shadows, chain, desired, script)
-    facts = Facts({**facts.relations, **known}, facts.dependencies)
-    if len(known) < len(hashes):
-        made = {found: facts.relations[f"table {table}"] for table, found in hashes.items()}
-        shadows.memo.put(DECLARED, *key, value=made)
+    facts = _built(shadows, chain, desired, ";\n".join(ddl(desired)))
+    before = {f"table {key}": item.facts for key, item in desired.provider.known.items()}
+    facts = Facts({**facts.relations, **before}, facts.dependencies)
+    _keep_known(shadows, chain, desired, facts)
     return facts
+
+
+def known_tables(shadows: ShadowServer, chain: Chain) -> dict[str, Known]:
+    """Return the provider's tables that were built before, by the digests of their entries."""
+    kept = shadows.memo.get(KNOWN, *_key_of_known(shadows, chain)) or {}
+    return {
+        digest: Known(Part(digest, tuple(names), (tuple(told[0]), tuple(told[1]))), facts)
+        for digest, (names, told, facts) in kept.items()
+    }
+
+
+def _keep_known(shadows: ShadowServer, chain: Chain, desired: Desired, facts: Facts) -> None:
+    if parts := desired.provider.parts:
+        parts = {**{key: item.part for key, item in desired.provider.known.items()}, **parts}
+        found = ((part, facts.relations[f"table {key}"]) for key, part in parts.items())
+        value = {part.digest: [part.names, part.warnings, aspects] for part, aspects in found}
+        shadows.memo.put(KNOWN, *_key_of_known(shadows, chain), value=value)
+
+
+def _key_of_known(shadows: ShadowServer, chain: Chain) -> tuple[str, str]:
+    return str(shadows.version), _prelude(chain.directory.with_name(SHADOW_SQL))
 
 
 def _built(shadows: ShadowServer, chain: Chain, desired: Desired, script: str) -> Facts:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, exc
 
-from monarch_dagster.memo import forget_new, uncollected
+from monarch_dagster.memo import forgetting
 from monarch_dagster.migrations.lock_timeouts import may_pass
 from monarch_dagster.migrations.revisions import said_bodies
 from monarch_dagster.postgres.engines import is_lost, run_script
@@ -84,10 +84,10 @@ def run_text(text: str, function: Literal["upgrade", "downgrade"]) -> None:
     names = {}
     _execute(text[: text.index("\ndef upgrade()")], names)
     paragraphs = bodies[function == "downgrade"].split("\n\n    ")
-    with uncollected():
+    with forgetting() as forget:
         for start in range(0, len(paragraphs), PARAGRAPHS):
             if start:
-                forget_new()
+                forget()
             _execute(f"if True:\n    {_joined(paragraphs[start : start + PARAGRAPHS])}\n", names)
 
 

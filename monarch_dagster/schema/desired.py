@@ -6,18 +6,19 @@ Reads the sources; what the database has, and how to get there, belongs in `fact
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import MetaData, Table, create_mock_engine, exc
+from sqlalchemy import MetaData, create_mock_engine, exc
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.memo import Memo, uncollected
 from monarch_dagster.salesforce.object_meta import FILE_NAME, ObjectMeta, digest, read_object_meta
 from monarch_dagster.schema.core_models import fingerprint, load_core_models, source_digest
 from monarch_dagster.schema.declared import EnumType, NamedSequence, View
-from monarch_dagster.schema.provider import ENTRY, add_provider_tables
+from monarch_dagster.schema.provider import Known, ProviderTables, add_provider_tables
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class SourceDigests:
 
 @dataclass(frozen=True)
 class Desired:
-    """The desired schema: all tables, the schemas that are in use, and what a person should know of the mapping.
+    """The desired schema: all tables, the schemas that are in use, and what came of the provider's objects.
 
     Views, enum types and sequences stand beside the tables; columns refer to an enum type by its name, and views follow
     those that they use.
@@ -76,7 +77,8 @@ class Desired:
 
     metadata: MetaData
     schemas: tuple[str, ...]
-    warnings: tuple[str, ...] = field(default=())
+    # Of the provider's tables, those that are known are not in the metadata.
+    provider: ProviderTables = field(default_factory=ProviderTables)
     views: tuple[View, ...] = field(default=())
     enums: tuple[EnumType, ...] = field(default=())
     sequences: tuple[NamedSequence, ...] = field(default=())
@@ -85,48 +87,47 @@ class Desired:
     # A digest of all that it follows from; "" where that changed meanwhile.
     fingerprint: str = ""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of the mapping."""
+        return self.provider.warnings
+
 
 @uncollected()
-def build_desired(sources: Sources) -> Desired:
+def build_desired(sources: Sources, known: Mapping[str, Known] | None = None) -> Desired:
     """Read all sources and return the desired schema.
 
-    Raises `MonarchError` for a source that cannot be read or contradicts itself or another one.
+    The provider's tables that are `known`, by the digests of their entries, are not declared again. Raises
+    `MonarchError` for a source that cannot be read or contradicts itself or another one.
     """
     seen = digest(sources.object_meta_path)
     models = load_core_models(sources.core_models, sources.root, sources.memo)
     metadata = models.metadata
     meta = read_object_meta(sources.object_meta_path) or ObjectMeta()
-    warnings = add_provider_tables(metadata, meta, sources.provider_schema, str(sources.object_meta_path))
+    # What a view selects from is text.
+    if any(sources.provider_schema in view.select for view in models.views):
+        known = {}
+    provider = add_provider_tables(metadata, meta, sources.provider_schema, str(sources.object_meta_path), known)
     _check_references(metadata)
     others = (*models.views, *models.enums, *models.sequences)
     schemas = {str(table.schema) for table in metadata.tables.values()} | {item.schema for item in others}
-    known = sources.fingerprint(seen) if seen == digest(sources.object_meta_path) else ""
+    schemas |= {sources.provider_schema} if provider.known else set()
+    fingerprint = sources.fingerprint(seen) if seen == digest(sources.object_meta_path) else ""
     declared = models.views, models.enums, models.sequences
-    return Desired(metadata, tuple(sorted(schemas)), warnings, *declared, meta, known)
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A statement of the DDL, and the key of the table that it is about ("" where it is about none)."""
-
-    sql: str
-    table: str = ""
+    return Desired(metadata, tuple(sorted(schemas)), provider, *declared, meta, fingerprint)
 
 
 @uncollected()
-def statements(desired: Desired) -> list[Statement]:
+def ddl(desired: Desired) -> list[str]:
     """Return the statements that build the desired schema in an empty database, in an order that works.
 
     Raises `MonarchError` for a declaration that SQLAlchemy has no DDL for.
     """
-    found = [Statement(f'CREATE SCHEMA IF NOT EXISTS "{name}"') for name in desired.schemas]
-    found += [Statement(kind.create_sql) for kind in desired.enums]
-    found += [Statement(item.create_sql) for item in desired.sequences]
+    statements = [f'CREATE SCHEMA IF NOT EXISTS "{name}"' for name in desired.schemas]
+    statements += [kind.create_sql for kind in desired.enums] + [item.create_sql for item in desired.sequences]
 
     def record(element: Any, *_: Any, **__: Any) -> None:
-        about = element.element
-        table = about if isinstance(about, Table) else about.table
-        found.append(Statement(str(element.compile(dialect=engine.dialect)).strip(), table.key))
+        statements.append(str(element.compile(dialect=engine.dialect)).strip())
 
     # Percent signs are doubled for the driver's own parameter style, which is not in play here.
     engine = create_mock_engine("postgresql+psycopg://", record, paramstyle="named")
@@ -134,24 +135,7 @@ def statements(desired: Desired) -> list[Statement]:
         desired.metadata.create_all(engine, checkfirst=False)
     except exc.SQLAlchemyError as error:
         raise MonarchError(f"The desired schema has no DDL: {error}", remedy="Correct the model.") from None
-    return [*found, *(Statement(view.create_sql) for view in desired.views)]
-
-
-def ddl(desired: Desired) -> list[str]:
-    """Return the text of `statements`."""
-    return [item.sql for item in statements(desired)]
-
-
-def alone(desired: Desired) -> set[str]:
-    """Return the keys of the provider's tables that nothing refers to and that refer to nothing.
-
-    Each is what its own statements make of it, whatever else is declared.
-    """
-    tables = desired.metadata.tables
-    found = {key for key, table in tables.items() if ENTRY in table.info and not table.foreign_keys}
-    found -= {key.column.table.key for table in tables.values() for key in table.foreign_keys}
-    # What a view selects from is text.
-    return {key for key in found if not any(str(tables[key].schema) in view.select for view in desired.views)}
+    return [*statements, *(view.create_sql for view in desired.views)]
 
 
 def _check_references(metadata: MetaData) -> None:

@@ -197,7 +197,7 @@ def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
     """
     run = connection.exec_driver_sql
     settings = tuple(run(catalog.READ_SETTINGS).one())
-    run(catalog.APPLY_SETTINGS, tuple(catalog.PRINTING.values()))
+    run(catalog.APPLY_SETTINGS, tuple(catalog.SETTINGS.values()))
     arguments: dict[str, list[object]] = {"schemas": list(schemas), "namespaces": []}
     relations: dict[str, dict[str, str]] = {}
     for oid, name, comment in run(catalog.NAMESPACES, arguments):

@@ -6,16 +6,19 @@ and `migrations.renames`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.object_meta import FILE_NAME, Field, Object, ObjectMeta, render_field
-from monarch_dagster.salesforce.renamed import declared
+from monarch_dagster.salesforce.renamed import Declared, declared
 from monarch_dagster.salesforce.type_mapping import column_type, has_column
 from monarch_dagster.schema.columns import MOST_COLUMNS
+from monarch_dagster.schema.facts import Aspects
 from monarch_dagster.schema.naming import SYSTEM_COLUMNS, sql_name
 from monarch_dagster.schema.provider_keys import Names, ProviderTable, add_indexes, add_keys
 
@@ -50,16 +53,58 @@ class Entry:
         return f'"choices": {{"renamed_from": "{renamed_from}"}},'
 
 
-def add_provider_tables(metadata: MetaData, meta: ObjectMeta, schema: str, file: str = FILE_NAME) -> tuple[str, ...]:
-    """Declare a table per object in `metadata`; return warnings (unknown types, shortened names).
+@dataclass(frozen=True)
+class Part:
+    """What a table that stands alone adds to the whole: its entry's digest, the names that it takes, its warnings."""
 
-    `file` is where `meta` was read, for messages. Raises `MonarchError` where two objects or fields share a name, where
-    a core model has the table already, and for choices that cannot be had.
+    digest: str
+    names: tuple[str, ...]
+    # Of the table and its columns, and of its indexes.
+    warnings: tuple[tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A table that was declared before, from the very same entry, and the facts that it came to."""
+
+    part: Part
+    facts: Aspects
+
+
+@dataclass(frozen=True)
+class ProviderTables:
+    """What came of declaring the provider's tables.
+
+    `known` are those, by their keys in a metadata, that were not declared again; `parts` has those that may be known
+    next time.
     """
-    warnings: list[str] = []
-    taken: dict[str, str] = {}
-    tables: dict[str, ProviderTable] = {}
+
+    warnings: tuple[str, ...] = ()
+    known: Mapping[str, Known] = field(default_factory=dict)
+    parts: Mapping[str, Part] = field(default_factory=dict)
+
+
+def add_provider_tables(
+    metadata: MetaData, meta: ObjectMeta, schema: str, file: str = FILE_NAME, known: Mapping[str, Known] | None = None
+) -> ProviderTables:
+    """Declare a table per object in `metadata`; the warnings are of unknown types and shortened names.
+
+    Args:
+        metadata: the core models.
+        meta: the objects.
+        schema: the schema of the tables.
+        file: where `meta` was read, for messages.
+        known: what need not be declared again, by the digests of entries.
+
+    Raises `MonarchError` where two objects or fields share a name, where a core model has the table already, and for
+    choices that cannot be had.
+    """
     objects = declared(meta)
+    alone = _alone(metadata, objects, schema)
+    tables: dict[str, ProviderTable | Known] = {}
+    digests: dict[str, str] = {}
+    told: dict[str, tuple[list[str], list[str]]] = {}
+    taken: dict[str, str] = {}
     for name, item in sorted(objects.objects.items()):
         table_name = sql_name(name)
         if (other := taken.setdefault(table_name, name)) != name:
@@ -69,20 +114,63 @@ def add_provider_tables(metadata: MetaData, meta: ObjectMeta, schema: str, file:
                 f"The table {schema}.{table_name} of object {name} is declared by the core models too.",
                 remedy=f"Rename the core model, leave {name} out of the selection, or change MONARCH_PROVIDER_SCHEMA.",
             )
-        if table_name != name.lower():
-            warnings.append(f"{name}: the table name is shortened to {table_name}")
-        fields, columns = _columns(Entry(file, name, item.choices), item, warnings)
+        key = name.lower()
+        if key in alone:
+            digests[key] = hashlib.sha256(f"{schema}\0{name}\0{item.model_dump_json()}".encode()).hexdigest()
+        if (before := (known or {}).get(digests.get(key, ""))) is not None:
+            tables[key] = before
+            told[key] = (list(before.part.warnings[0]), list(before.part.warnings[1]))
+            continue
+        told[key] = ([], [])
+        if table_name != key:
+            told[key][0].append(f"{name}: the table name is shortened to {table_name}")
+        fields, columns = _columns(Entry(file, name, item.choices), item, told[key][0])
         table = Table(table_name, metadata, *columns, schema=schema, info=_info(Entry(file, name, item.choices)))
-        tables[name.lower()] = ProviderTable(name, table, fields)
+        tables[key] = ProviderTable(name, table, fields)
+    made = {key: found for key, found in tables.items() if isinstance(found, ProviderTable)}
     # Tables and indexes share their names within a schema.
-    names = Names({table.name for table in metadata.tables.values() if table.schema == schema})
+    names = Names({*taken, *(table.name for table in metadata.tables.values() if table.schema == schema)})
     for found in tables.values():
+        if isinstance(found, Known):
+            names.take(found.part.names)
+    for found in made.values():
         name = names.free(f"pk_{found.table.name}", found.object)
         found.table.append_constraint(PrimaryKeyConstraint(sql_name(ID_FIELD), name=name))
-    for found in tables.values():
-        warnings += add_indexes(found, names)
-        add_keys(found, tables, objects, file)
-    return tuple(warnings)
+    for key, found in made.items():
+        told[key][1].extend(add_indexes(found, names))
+        add_keys(found, made, objects, file)
+    if names.collided and len(made) < len(tables):
+        # Who comes first gets the name, so that each depends on all.
+        for found in made.values():
+            metadata.remove(found.table)
+        return add_provider_tables(metadata, meta, schema, file)
+    parts = {
+        found.table.key: Part(digests[key], _names(found.table), (tuple(told[key][0]), tuple(told[key][1])))
+        for key, found in made.items()
+        if key in digests and not names.collided
+    }
+    warnings = [line for part in (0, 1) for lines in told.values() for line in lines[part]]
+    kept = {f"{schema}.{sql_name(key)}": found for key, found in tables.items() if isinstance(found, Known)}
+    return ProviderTables(tuple(warnings), kept, parts)
+
+
+def _alone(metadata: MetaData, objects: Declared, schema: str) -> set[str]:
+    """Return the objects, in lower case, whose tables follow from their own entries, and which no other refers to."""
+    apart: set[str] = set()
+    targets = {
+        key.target_fullname.rpartition(".")[0] for table in metadata.tables.values() for key in table.foreign_keys
+    }
+    for name, item in objects.objects.items():
+        keys = [field for field in item.fields if field.choices.foreign_key]
+        targets |= {f"{schema}.{sql_name(objects.heir(target))}" for field in keys for target in field.referenceTo}
+        renamed = item.choices.renamed_from or any(field.choices.renamed_from for field in item.fields)
+        if not (keys or renamed):
+            apart.add(name.lower())
+    return {name for name in apart if f"{schema}.{sql_name(name)}" not in targets}
+
+
+def _names(table: Table) -> tuple[str, ...]:
+    return (str(table.primary_key.name), *sorted(str(index.name) for index in table.indexes))
 
 
 def _columns(entry: Entry, item: Object, warnings: list[str]) -> tuple[dict[str, Field], list[Column[Any]]]:

@@ -6,7 +6,7 @@ changes with every change of a record, `IsDeleted`); PostgreSQL, "CREATE INDEX" 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,11 +42,20 @@ class Names:
 
     def __init__(self, taken: set[str]) -> None:
         self._taken = set(taken)
+        # Whether two wanted the same name.
+        self.collided = False
+
+    def take(self, names: Iterable[str]) -> None:
+        """Take names that were given before."""
+        for name in names:
+            self.collided |= name in self._taken
+            self._taken.add(name)
 
     def free(self, name: str, path: str) -> str:
         """Return `name`, shortened where it is too long, and take it; `path` is what is called so."""
         found = shorten(name)
         if found in self._taken:
+            self.collided = True
             found = digested(name, path)
         self._taken.add(found)
         return found

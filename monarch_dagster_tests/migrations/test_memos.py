@@ -17,6 +17,7 @@ from monarch_dagster.migrations import coverage as coverage_module
 from monarch_dagster.migrations.coverage import coverage
 from monarch_dagster.migrations.generate import Proposal, propose
 from monarch_dagster.schema import desired as desired_module
+from monarch_dagster.schema import provider as provider_module
 from monarch_dagster_tests.migrations.support import write_revision
 from monarch_dagster_tests.support import SMALL_MODELS, Project, account
 
@@ -135,6 +136,49 @@ def test_what_shadow_sql_makes_beforehand_is_part_of_the_key(kept: Project) -> N
     compare(kept)
     (kept.sources.schema_dir / "shadow.sql").write_text("CREATE SCHEMA IF NOT EXISTS ext;")
     compare(kept)
+
+
+def coded(name: str) -> Mapping[str, Any]:
+    return {"fields": [{"name": "Id", "type": "id"}, {"name": name, "type": "int", "digits": 9, "externalId": True}]}
+
+
+def test_a_name_that_two_want_is_given_as_if_all_were_declared_together(kept: Project) -> None:
+    objects = {"T_a": coded("b"), "U": coded("c")}
+    kept.write_meta(objects)
+    compare(kept)
+    kept.generate()
+    # Both want ix_t_a_b, and the first one by name gets it.
+    kept.write_meta({"T": coded("a_b"), **objects})
+    compare(kept)
+    kept.generate()
+    kept.write_meta({"T": coded("a_c"), **objects})
+    compare(kept)
+
+
+def test_what_others_refer_to_is_declared_with_them(kept: Project) -> None:
+    kept.write_models(
+        SMALL_MODELS + '    account = mapped_column(ForeignKey("salesforce.account.id"), type_=String(18))\n'
+    )
+    kept.write_meta(account() | {"Other": coded("c")})
+    compare(kept)
+    kept.generate()
+    kept.write_meta(account() | {"Other": coded("d")})
+    compare(kept)
+
+
+def test_of_an_org_only_what_changed_is_declared_and_built(kept: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = {f"Thing_{number}__c": coded("x") for number in range(9)}
+    kept.write_meta(objects)
+    kept.generate()
+    kept.write_meta({**objects, "Thing_4__c": coded("y")})
+    declared = []
+    columns = provider_module._columns
+    monkeypatch.setattr(
+        provider_module, "_columns", lambda entry, *more: declared.append(entry.object) or columns(entry, *more)
+    )
+    changes = kept.generate().changes
+    assert declared == ["Thing_4__c"]
+    assert {change.relation for change in changes} == {"table salesforce.thing_4__c"}
 
 
 def test_an_unchanged_project_is_not_built_again(kept: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,8 @@ def lookup(*targets: str, length: int = 18, **choices: Any) -> dict[str, Any]:
 def desired(**objects: dict[str, Any]) -> Desired:
     metadata = MetaData()
     meta = ObjectMeta.model_validate({"objects": objects})
-    warnings = add_provider_tables(metadata, meta, "s", "meta.json")
-    return Desired(metadata, ("s",), warnings, meta=meta)
+    provider = add_provider_tables(metadata, meta, "s", "meta.json")
+    return Desired(metadata, ("s",), provider, meta=meta)
 
 
 def facts(shadows: ShadowServer, **objects: dict[str, Any]) -> Facts:

@@ -18,14 +18,14 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import URL, MetaData, event
+from sqlalchemy import URL, MetaData, event, exc
 from sqlalchemy.engine import Engine
 
 from benchmarks.plain import PlainAlembic
@@ -38,8 +38,9 @@ from monarch_dagster.migrations.generate import propose
 from monarch_dagster.migrations.proofs import Proofs, Prover
 from monarch_dagster.migrations.situation import Situation
 from monarch_dagster.migrations.status import read_status
+from monarch_dagster.migrations.transcript import batches
 from monarch_dagster.postgres.embedded import EmbeddedCluster, shadow_cluster, target_cluster
-from monarch_dagster.postgres.engines import connect, run_script
+from monarch_dagster.postgres.engines import connect, first_line, run_script
 from monarch_dagster.postgres.shadow import TEMPLATE_PREFIX, ShadowServer
 from monarch_dagster.salesforce.object_meta import ObjectMeta, write_object_meta
 from monarch_dagster.schema.desired import Desired, Sources, ddl
@@ -52,7 +53,7 @@ MODELS = (
     "from sqlalchemy import Column, Integer, MetaData, Table\n"
     "metadata = MetaData()\nTable('note', metadata, Column('id', Integer, primary_key=True), schema='landing')\n"
 )
-FLOORS = ("floor: facts from the catalog", "floor: the DDL in one batch", "floor: clone of a template")
+FLOORS = ("floor: facts from the catalog", "floor: the DDL in batches", "floor: clone of a template")
 # What Alembic has nothing to set against, and what it is set against instead.
 AGAINST = {"no change, cold": "no change"}
 
@@ -63,6 +64,7 @@ class Results:
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     statements: dict[str, int] = field(default_factory=dict)
+    failed: str = ""
 
     def time(self, name: str, action: Callable[[], object]) -> None:
         """Run `action` and note how long it took."""
@@ -163,7 +165,7 @@ def _monarch(root: Path, org: ObjectMeta, changed: int, servers: Servers, result
 
 
 def _alembic(root: Path, org: ObjectMeta, changed: int, servers: Servers, results: Results) -> None:
-    with connect(servers.targets.url(root.name)) as connection:
+    with connect(servers.targets.url(root.name)) as connection, _failing(results):
         plain = PlainAlembic(connection, SCHEMA)
 
         def generate(name: str, meta: ObjectMeta) -> None:
@@ -184,12 +186,13 @@ def _measure_floors(root: Path, org: ObjectMeta, servers: Servers, results: Resu
     """Measure what nobody can go below: the catalog's answer, the statements themselves, a copy of the files."""
     metadata = MetaData()
     add_provider_tables(metadata, org, SCHEMA)
-    script = ";\n".join(ddl(Desired(metadata, (SCHEMA,))))
-    facts, batch, clone = FLOORS
-    with connect(servers.targets.url(f"{root.name}_floor")) as connection:
-        results.time(batch, lambda: (run_script(connection, script), connection.commit()))
+    scripts = list(batches(ddl(Desired(metadata, (SCHEMA,))), together=True))
+    facts, ddl_floor, clone = FLOORS
+    target = servers.targets.url(f"{root.name}_floor")
+    results.time(ddl_floor, lambda: _run(target, scripts))
+    with connect(target) as connection:
         results.time(facts, lambda: read_facts(connection, [SCHEMA]))
-    servers.shadows.make_template(root.name, lambda url: _run(url, script))
+    servers.shadows.make_template(root.name, lambda url: _run(url, scripts))
 
     def copy() -> None:
         with servers.shadows.clone(root.name):
@@ -198,10 +201,12 @@ def _measure_floors(root: Path, org: ObjectMeta, servers: Servers, results: Resu
     results.time(clone, copy)
 
 
-def _run(url: URL, script: str) -> None:
+def _run(url: URL, scripts: Sequence[str]) -> None:
+    """Run scripts, each in a transaction: in one, thousands of tables take more locks than there are."""
     with connect(url) as connection:
-        run_script(connection, script)
-        connection.commit()
+        for script in scripts:
+            run_script(connection, script)
+            connection.commit()
 
 
 def _forget(memo: Memo, shadows: ShadowServer) -> None:
@@ -220,6 +225,15 @@ def _peak(name: str, arguments: argparse.Namespace) -> int:
     sizes = ["--objects", arguments.objects, "--fields", arguments.fields, "--changed", arguments.changed]
     command = [sys.executable, "-m", "benchmarks", *map(str, sizes), "--repeat", "1", "--only", name]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@contextmanager
+def _failing(results: Results) -> Iterator[None]:
+    """Go on where PostgreSQL refuses the work; what was not measured stays without a figure."""
+    try:
+        yield
+    except exc.DBAPIError as error:
+        results.failed = first_line(error)
 
 
 @contextmanager
@@ -245,13 +259,19 @@ def _print(arguments: argparse.Namespace, monarch: Results, alembic: Results, me
         ratio = "" if theirs is None else f"{ours / theirs:.3f}"
         counts = monarch.statements[name], alembic.statements.get(AGAINST.get(name, name), "")
         table.add_row(name, f"{ours:.2f}", "" if theirs is None else f"{theirs:.2f}", ratio, *map(str, counts))
-    both = [
-        (sum(item.median(name) or 0.0 for name in ("first generate", "first apply"))) for item in (monarch, alembic)
-    ]
-    table.add_row("first install, both", *(f"{seconds:.2f}" for seconds in both), f"{both[0] / both[1]:.3f}")
-    ratio = f"{memory['monarch'] / memory['alembic']:.3f}"
-    table.add_row("peak memory, MB", str(memory["monarch"]), str(memory["alembic"]), ratio)
+    both = [_both(item) for item in (monarch, alembic)]
+    shown = ["fails" if seconds is None else f"{seconds:.2f}" for seconds in both]
+    table.add_row("first install, both", *shown, "" if None in both else f"{both[0] / both[1]:.3f}")
+    table.add_row("peak memory, MB", *map(str, memory.values()), f"{memory['monarch'] / memory['alembic']:.3f}")
     Console().print(table)
+    if alembic.failed:
+        Console().print(f"Plain Alembic failed: {alembic.failed}")
+
+
+def _both(results: Results) -> float | None:
+    """Return the seconds of a first install, None where it failed."""
+    first, second = results.median("first generate"), results.median("first apply")
+    return None if first is None or second is None else first + second
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.chain import Chain
 from monarch_dagster.migrations.options import Options
 from monarch_dagster.migrations.transcribe import transcribed
+from monarch_dagster.migrations.transcript import batches
 from monarch_dagster.postgres.engines import connect, run_script, snapshot
 from monarch_dagster.postgres.quoting import literal, quote
 from monarch_dagster.postgres.shadow import ShadowServer, TemplateGoneError
@@ -134,11 +135,11 @@ def made_of(shadows: ShadowServer, chain: Chain, found: Facts) -> Facts:
 
 
 def desired_facts(shadows: ShadowServer, chain: Chain, desired: Desired) -> Facts:
-    """Return the facts that the desired schema comes to: built in front of the chain, read, and rolled back.
+    """Return the facts that the desired schema comes to, built on a clone of its own.
 
     Raises `MonarchError` when PostgreSQL refuses a declaration.
     """
-    facts = _built(shadows, chain, desired, ";\n".join(ddl(desired)))
+    facts = _built(shadows, chain, desired)
     before = {f"table {key}": item.facts for key, item in desired.provider.known.items()}
     facts = Facts({**facts.relations, **before}, facts.dependencies)
     _keep_known(shadows, chain, desired, facts)
@@ -166,10 +167,13 @@ def _key_of_known(shadows: ShadowServer, chain: Chain) -> tuple[str, str]:
     return str(shadows.version), _prelude(chain.directory.with_name(SHADOW_SQL))
 
 
-def _built(shadows: ShadowServer, chain: Chain, desired: Desired, script: str) -> Facts:
+def _built(shadows: ShadowServer, chain: Chain, desired: Desired) -> Facts:
     with chain_clone(shadows, chain, None) as url, connect(url) as connection:
         try:
-            run_script(connection, script)
+            # In one transaction thousands of tables would take more locks than a server of other people's has.
+            for batch in batches(ddl(desired), together=True):
+                run_script(connection, batch)
+                connection.commit()
         except exc.DBAPIError as error:
             raise MonarchError(
                 f"PostgreSQL refuses the desired schema: {str(error.orig).strip()}",

@@ -26,6 +26,10 @@ from monarch_dagster.migrations.revisions import BASE, Revision
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
+    from monarch_dagster.migrations.git_state import GitState
+    from monarch_dagster.schema.desired import Sources
+    from monarch_dagster.settings import Settings
+
 log = logging.getLogger(__name__)
 
 SOURCES_DIGEST = "sources_digest"
@@ -95,9 +99,7 @@ def revision_files(
     - **Stored data** is not touched. A proposal that nobody edited, committed or applied is replaced by the next one.
     - **Then look at** `changes`, `hazards` and the SQL both ways; open the file, adjust it, commit it with its source.
     """
-    from monarch_dagster.migrations.beside import files_to_mend
     from monarch_dagster.migrations.generate import propose
-    from monarch_dagster.migrations.git_state import read_git
     from monarch_dagster.migrations.superseding import OpenProposals
 
     with failing_clearly():
@@ -107,12 +109,7 @@ def revision_files(
         tags = still_made_from(context.instance, "revision_files", "object_meta", CORE_MODELS)
         if config.generate:
             read = sources.digests()
-            before = load_chain(sources.schema_dir)
-            if wrong := files_to_mend(before, target):
-                log.warning("%s Generated beside such files, a revision may be a wrong one.", wrong)
-            git = read_git(sources, before)
-            for line in filter(None, (git.commit, git.merge)):
-                log.warning("%s", line)
+            git = _look_around(sources, target)
             proposal = propose(
                 sources,
                 settings.shadows(),
@@ -134,6 +131,20 @@ def revision_files(
         )
 
 
+def _look_around(sources: "Sources", target: "URL") -> "GitState":
+    """Warn of what a revision that is generated now would overlook, on the target and in git; return git's part."""
+    from monarch_dagster.migrations.beside import files_to_mend
+    from monarch_dagster.migrations.git_state import read_git
+
+    chain = load_chain(sources.schema_dir)
+    if wrong := files_to_mend(chain, target):
+        log.warning("%s Generated beside such files, a revision may be a wrong one.", wrong)
+    git = read_git(sources, chain)
+    for line in filter(None, (git.commit, git.merge)):
+        log.warning("%s", line)
+    return git
+
+
 @dg.asset(
     deps=[revision_files, LIVE_SCHEMA],
     kinds={"postgres", "sql"},
@@ -153,38 +164,56 @@ def schema_state(
     - **Stored data** stays with what is kept. What a revision drops or cuts goes only where the run names the revision.
     - **Then look at** `revision_after`, `pending_revisions` and the checks. A run that was cut off is simply run again.
     """
-    from monarch_dagster.migrations.adopt import adopt
-    from monarch_dagster.migrations.apply import apply_revisions, revert_revisions
-
     with failing_clearly():
-        settings = monarch.settings()
-        run, url = context.run.run_id, settings.target_url()
-        if config.direction == "revert":
-            # What was applied is in the ledger: a chain that is broken meanwhile does not keep it from being reverted.
-            chain = read_chain(settings.sources.schema_dir)
-            losing = config.allow_data_loss
-            result = revert_revisions(chain, url, settings.sources, to=config.target, allow_data_loss=losing, run=run)
-            return _state(context, chain, url, describe_apply(result, dry_run=False), result.after)
-        chain = load_chain(settings.sources.schema_dir)
-        if config.direction == "adopt":
-            adoption = adopt(chain, url, settings.shadows(), dry_run=config.dry_run, run=run)
-            after = adoption.after if adoption.written else adoption.before
-            return _state(context, chain, url, describe_adoption(adoption), after)
-        held_back = () if config.apply_new else _written_in_run(context, chain)
-        result = apply_revisions(
-            chain.without(held_back),
-            url,
-            settings.prover(),
-            to=config.target,
-            expected_version=config.expected_version,
-            allow_data_loss=config.allow_data_loss,
-            allow_unproved=config.allow_unproved,
-            lock_timeout_seconds=config.lock_timeout_seconds,
-            dry_run=config.dry_run,
-            run=run,
-        )
-        metadata = describe_apply(result, dry_run=config.dry_run, held_back=held_back)
-        return _state(context, chain, url, metadata, result.after)
+        step = {"revert": _revert, "adopt": _adopt}.get(config.direction, _apply)
+        return step(context, config, monarch.settings())
+
+
+def _revert(
+    context: dg.AssetExecutionContext, config: SchemaStateConfig, settings: "Settings"
+) -> dg.MaterializeResult[None]:
+    from monarch_dagster.migrations.apply import revert_revisions
+
+    # What was applied is in the ledger: a chain that is broken meanwhile does not keep it from being reverted.
+    chain, url = read_chain(settings.sources.schema_dir), settings.target_url()
+    losing, run = config.allow_data_loss, context.run.run_id
+    result = revert_revisions(chain, url, settings.sources, to=config.target, allow_data_loss=losing, run=run)
+    return _state(context, chain, url, describe_apply(result, dry_run=False), result.after)
+
+
+def _adopt(
+    context: dg.AssetExecutionContext, config: SchemaStateConfig, settings: "Settings"
+) -> dg.MaterializeResult[None]:
+    from monarch_dagster.migrations.adopt import adopt
+
+    chain, url = load_chain(settings.sources.schema_dir), settings.target_url()
+    adoption = adopt(chain, url, settings.shadows(), dry_run=config.dry_run, run=context.run.run_id)
+    after = adoption.after if adoption.written else adoption.before
+    return _state(context, chain, url, describe_adoption(adoption), after)
+
+
+def _apply(
+    context: dg.AssetExecutionContext, config: SchemaStateConfig, settings: "Settings"
+) -> dg.MaterializeResult[None]:
+    from monarch_dagster.migrations.apply import apply_revisions
+
+    chain, url = load_chain(settings.sources.schema_dir), settings.target_url()
+    held_back = () if config.apply_new else _written_in_run(context, chain)
+    result = apply_revisions(
+        chain.without(held_back),
+        url,
+        settings.prover(),
+        to=config.target,
+        expected_version=config.expected_version,
+        allow_data_loss=config.allow_data_loss,
+        allow_unproved=config.allow_unproved,
+        lock_timeout_seconds=config.lock_timeout_seconds,
+        dry_run=config.dry_run,
+        run=context.run.run_id,
+    )
+    return _state(
+        context, chain, url, describe_apply(result, dry_run=config.dry_run, held_back=held_back), result.after
+    )
 
 
 def _state(

@@ -29,7 +29,7 @@ from monarch_dagster.salesforce.object_meta import (
     write_object_meta,
 )
 from monarch_dagster.salesforce.reading import read_objects
-from monarch_dagster.salesforce.selection import is_selected
+from monarch_dagster.salesforce.selection import is_selected, unfitting
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,10 @@ def fetch_object_meta(
     org_id = org.org_id()
     check_org(str(path), stored, org_id, guards)
     selection = stored.selection
-    chosen, left_out = select_objects(org.describe_global(), selection)
+    shown = org.describe_global()
+    chosen, left_out = select_objects(shown, selection)
+    for pattern in unfitting([str(entry["name"]) for entry in shown], selection):
+        log.warning('"selection" in %s: %s fits no object of the org. Is it spelt right?', path, pattern)
     names = _narrow(chosen, left_out, objects)
     if not names:
         raise MonarchError(
@@ -120,8 +123,8 @@ def fetch_object_meta(
     written = merge.meta != stored if dry_run else write_object_meta(path, merge.meta)
     cache.save()
     counts = {"calls": org.budget.spent, "unchanged": reading.unchanged, "unaffected": reading.unaffected}
-    shown = ObjectMeta(org_id=org_id, api_version=org.api_version, objects=fetched)
-    org_digest = "" if objects else hashlib.sha256(render_object_meta(shown)).hexdigest()
+    read = ObjectMeta(org_id=org_id, api_version=org.api_version, objects=fetched)
+    org_digest = "" if objects else hashlib.sha256(render_object_meta(read)).hexdigest()
     result = FetchResult(
         merge, left_out, written, len(fetched), lost.namespaces(), tight, org_digest=org_digest, **counts
     )

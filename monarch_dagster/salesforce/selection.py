@@ -19,6 +19,16 @@ def is_selected(name: str, selection: Selection) -> bool:
     return _matches(name, selection.include) and not _matches(name, selection.exclude)
 
 
+def unfitting(names: Iterable[str], selection: Selection) -> tuple[str, ...]:
+    """Return the patterns that fit none of the objects `names`; of "Object.Field" the object counts."""
+    lower = [name.lower() for name in names]
+    objects = {
+        pattern: (field_pattern(pattern) or (pattern.lower(), ""))[0]
+        for pattern in (*selection.include, *selection.exclude)
+    }
+    return tuple(pattern for pattern, wanted in objects.items() if not any(fnmatchcase(name, wanted) for name in lower))
+
+
 def field_patterns(name: str, selection: Selection) -> tuple[str, ...]:
     """Return the patterns, in lower case, of the fields of object `name` that no fetch takes."""
     found = filter(None, map(field_pattern, selection.exclude))

@@ -9,6 +9,7 @@ import pytest
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.salesforce.describes import select_objects
 from monarch_dagster.salesforce.object_meta import Selection
+from monarch_dagster.salesforce.selection import unfitting
 
 
 def entry(name: str, **keys: Any) -> dict[str, Any]:
@@ -51,6 +52,11 @@ def test_objects_are_chosen_by_what_can_be_done_with_them() -> None:
 def test_patterns_are_of_the_shell_and_case_does_not_matter(patterns: dict[str, Any], expected: list[str]) -> None:
     entries = [entry(name) for name in ("Account", "AccountShare", "Lead", "ns__Thing__c")]
     assert select_objects(entries, Selection(**patterns)) == (expected, {})
+
+
+def test_a_pattern_that_fits_no_object_is_told() -> None:
+    selection = Selection(include=("*", "Acount"), exclude=("ns__*", "Lead.Big__c", "lad.Big__c", "x*"))
+    assert unfitting(["Account", "Lead", "NS__Thing__c"], selection) == ("Acount", "lad.Big__c", "x*")
 
 
 @pytest.mark.parametrize(

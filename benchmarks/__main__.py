@@ -55,7 +55,7 @@ MODELS = (
 )
 FLOORS = ("floor: facts from the catalog", "floor: the DDL in batches", "floor: clone of a template")
 # What Alembic has nothing to set against, and what it is set against instead.
-AGAINST = {"no change, cold": "no change"}
+AGAINST = {"no change, memos deleted": "no change", "no change, shadows deleted too": "no change"}
 
 
 @dataclass
@@ -153,8 +153,10 @@ def _monarch(root: Path, org: ObjectMeta, changed: int, servers: Servers, result
     generate("no change", org)
     results.time("status", lambda: read_status(sources, lambda: shadows, target))
     results.time("checks", check)
+    _forget(memo)
+    generate("no change, memos deleted", org)
     _forget(memo, shadows)
-    generate("no change, cold", org)
+    generate("no change, shadows deleted too", org)
     generate("one field added", with_field_added(org))
     apply("one field applied")
     generate("one object added", with_object_added(with_field_added(org)))
@@ -209,10 +211,12 @@ def _run(url: URL, scripts: Sequence[str]) -> None:
             connection.commit()
 
 
-def _forget(memo: Memo, shadows: ShadowServer) -> None:
-    """Delete all that was found out before: memos, and what chains were built into."""
+def _forget(memo: Memo, shadows: ShadowServer | None = None) -> None:
+    """Delete what was found out before, and with `shadows` the databases that chains were built into."""
     if memo.folder is not None:
         shutil.rmtree(memo.folder, ignore_errors=True)
+    if shadows is None:
+        return
     with connect(shadows.url, autocommit=True) as connection:
         query = "SELECT datname FROM pg_database WHERE datname ^@ %s"
         for name in connection.exec_driver_sql(query, (TEMPLATE_PREFIX,)).scalars().all():

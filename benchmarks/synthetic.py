@@ -18,7 +18,9 @@ _SHAPES = (
 
 def synthetic_org(objects: int, fields: int) -> ObjectMeta:
     """Return the metadata of an org with `objects` objects of `fields` fields each, `Id` included."""
-    described = (Field(name="Id", type="id", length=18), *(_field(number) for number in range(1, fields)))
+    # All have the field that tells of changes, which gets an index.
+    common = (Field(name="Id", type="id", length=18), Field(name="SystemModstamp", type="datetime"))
+    described = (*common, *(_field(number) for number in range(2, fields)))
     return ObjectMeta(objects={f"Thing_{number:05}__c": Object(fields=described) for number in range(objects)})
 
 

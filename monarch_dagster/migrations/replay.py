@@ -112,7 +112,7 @@ def replayed(shadows: ShadowServer, chain: Chain, *, fresh: bool = False) -> Ite
 
 def chain_key(shadows: ShadowServer, chain: Chain) -> tuple[str, ...]:
     """Return what all depends on that is found out about a chain: the server's version, `shadow.sql`, the files."""
-    return str(shadows.version), _prelude(chain.directory.with_name(SHADOW_SQL)), chain.key(chain.head)
+    return shadows.version, _prelude(chain.directory.with_name(SHADOW_SQL)), chain.key(chain.head)
 
 
 def keep_facts(shadows: ShadowServer, chain: Chain, facts: Facts) -> None:
@@ -164,7 +164,7 @@ def _keep_known(shadows: ShadowServer, chain: Chain, desired: Desired, facts: Fa
 
 
 def _key_of_known(shadows: ShadowServer, chain: Chain) -> tuple[str, str]:
-    return str(shadows.version), _prelude(chain.directory.with_name(SHADOW_SQL))
+    return shadows.version, _prelude(chain.directory.with_name(SHADOW_SQL))
 
 
 def _built(shadows: ShadowServer, chain: Chain, desired: Desired) -> Facts:

@@ -165,9 +165,4 @@ def find_loss(error: BaseException) -> exc.DBAPIError | None:
 
 def server_major(connection: Connection) -> int:
     """Return the server's major version, such as 18."""
-    return server_version(connection) // 10000
-
-
-def server_version(connection: Connection) -> int:
-    """Return the server's version as PostgreSQL numbers it, such as 180004."""
-    return int(connection.exec_driver_sql("SHOW server_version_num").scalar_one())
+    return int(connection.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10000

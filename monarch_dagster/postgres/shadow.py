@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, exc
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.interrupts import uninterrupted
 from monarch_dagster.memo import Memo
-from monarch_dagster.postgres.engines import connect, display, find_loss, first_line, server_version
+from monarch_dagster.postgres.engines import connect, display, find_loss, first_line, server_major
 
 TEMPLATE_PREFIX = "monarch_template_"
 CLONE_PREFIX = "monarch_clone_"
@@ -46,15 +46,16 @@ class ShadowServer:
     memo: Memo = field(default_factory=Memo, compare=False)
 
     @cached_property
-    def version(self) -> int:
-        """The server's version as PostgreSQL numbers it, such as 180004."""
+    def version(self) -> str:
+        """All that the server says of its version, such as "PostgreSQL 18.4 on x86_64-pc-linux-gnu, compiled by …"."""
         with self._connect() as connection:
-            return server_version(connection)
+            return str(connection.exec_driver_sql("SELECT version()").scalar_one())
 
-    @property
+    @cached_property
     def major(self) -> int:
         """The server's major version."""
-        return self.version // 10000
+        with self._connect() as connection:
+            return server_major(connection)
 
     def has_template(self, key: str) -> bool:
         """Say whether the template for `key` stands ready."""

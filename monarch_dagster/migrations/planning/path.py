@@ -27,6 +27,7 @@ from monarch_dagster.migrations.planning.operation import qualified
 from monarch_dagster.migrations.planning.tables import created_order
 from monarch_dagster.migrations.planning.types import ENUM, added_labels
 from monarch_dagster.postgres.quoting import identifier
+from monarch_dagster.salesforce.namespaces import namespace_of
 from monarch_dagster.schema.facts import Aspects, Facts
 from monarch_dagster.schema.naming import PROVEN_PREFIX, PROVEN_SUFFIX, shorten
 
@@ -217,7 +218,10 @@ def _overridden(facts: Facts, overrides: Mapping[str, Mapping[str, str | None]])
 
 
 def _in_budget(found: Facts, wanted: Facts) -> Iterator[Facts]:
-    """Give the facts in between where a transaction that creates all new tables would take too many locks."""
+    """Give the facts in between where a transaction that creates all new tables would take too many locks.
+
+    The tables of a managed package stay together, unless they alone are too many for half of what may be taken.
+    """
     order = created_order(
         wanted, [name for name in wanted.relations if name.startswith("table ") and name not in found.relations]
     )
@@ -229,9 +233,10 @@ def _in_budget(found: Facts, wanted: Facts) -> Iterator[Facts]:
         name: value for name, value in wanted.relations.items() if name.startswith(needed) and name not in relations
     }
     spent = 0
-    for name in order:
+    for previous, name in zip([order[0], *order], order, strict=False):
         cost = locks_of(wanted.relations[name])
-        if spent and spent + cost > LOCK_BUDGET:
+        enough = LOCK_BUDGET // 2 if _package(name) != _package(previous) else LOCK_BUDGET - cost
+        if spent and spent > enough:
             yield replace(found, relations=dict(relations))
             spent = 0
         spent += cost
@@ -240,3 +245,7 @@ def _in_budget(found: Facts, wanted: Facts) -> Iterator[Facts]:
             for aspect, value in wanted.relations[name].items()
             if (key := reference(value)) is None or f"table {key.table}" in relations or f"table {key.table}" == name
         }
+
+
+def _package(relation: str) -> str | None:
+    return namespace_of(relation.rpartition(".")[2])

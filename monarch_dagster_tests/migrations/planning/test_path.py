@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monarch_dagster.migrations.hazards import LOCK_BUDGET
+from monarch_dagster.migrations.hazards import LOCK_BUDGET, locks_of
 from monarch_dagster.migrations.planning.path import Leg, path
 from monarch_dagster.migrations.planning.plan import plan
 from monarch_dagster.migrations.planning.words import Words
@@ -223,6 +223,17 @@ def test_more_tables_than_a_transaction_can_lock_are_created_in_several_in_an_or
     ]
     assert keyless == ["table s.t0000"]
     assert [len(leg.through) for leg in legs] == [1, 1]
+
+
+def test_the_tables_of_a_package_are_not_divided_where_they_need_not_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [*(f"a{number}__c" for number in range(5)), *(f"pkg__{number}__c" for number in range(6))]
+    table = {"persistence": "permanent", "column id": "bigint NOT NULL"}
+    # Room for eight tables: three of the package would fit behind the others.
+    monkeypatch.setattr("monarch_dagster.migrations.planning.path.LOCK_BUDGET", 8 * locks_of(table))
+    wanted = Facts({"schema s": {}, **{f"table s.{name}": table for name in names}})
+    first, second = path(NOTHING, wanted)
+    assert first.end.tables() == {f"s.{name}" for name in names[:5]}
+    assert second.end == wanted
 
 
 def test_a_proposal_of_many_tables_runs_leg_by_leg(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:

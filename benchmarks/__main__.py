@@ -38,7 +38,7 @@ from monarch_dagster.migrations.generate import propose
 from monarch_dagster.migrations.proofs import Proofs, Prover
 from monarch_dagster.migrations.situation import Situation
 from monarch_dagster.migrations.status import read_status
-from monarch_dagster.migrations.transcript import batches
+from monarch_dagster.migrations.transcript import batches, joined
 from monarch_dagster.postgres.embedded import EmbeddedCluster, shadow_cluster, target_cluster
 from monarch_dagster.postgres.engines import connect, first_line, run_script
 from monarch_dagster.postgres.shadow import TEMPLATE_PREFIX, ShadowServer
@@ -188,7 +188,7 @@ def _measure_floors(root: Path, org: ObjectMeta, servers: Servers, results: Resu
     """Measure what nobody can go below: the catalog's answer, the statements themselves, a copy of the files."""
     metadata = MetaData()
     add_provider_tables(metadata, org, SCHEMA)
-    scripts = list(batches(ddl(Desired(metadata, (SCHEMA,))), together=True))
+    scripts = [joined(batch) for batch in batches(ddl(Desired(metadata, (SCHEMA,))), together=True)]
     facts, ddl_floor, clone = FLOORS
     target = servers.targets.url(f"{root.name}_floor")
     results.time(ddl_floor, lambda: _run(target, scripts))

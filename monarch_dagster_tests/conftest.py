@@ -19,7 +19,7 @@ from monarch_dagster_tests.support import DESCRIBES, Project, new_project
 # A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start and end by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # What a process that imported models handed over, by the content of all that it could import.
-IMPORTED: dict[tuple[str, bytes], tuple[Path, bytes]] = {}
+IMPORTED: dict[tuple[str, bytes], bytes] = {}
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +38,8 @@ def _imported_once(request: pytest.FixtureRequest) -> Iterator[None]:
             digest.update(path.read_bytes())
         key = (module, digest.digest())
         if key not in IMPORTED:
-            IMPORTED[key] = root, import_elsewhere(module, root)
-        there, content = IMPORTED[key]
-        inputs, _, models = content.partition(b"\n")
-        return inputs.replace(f"{there}/".encode(), f"{root}/".encode()) + b"\n" + models
+            IMPORTED[key] = import_elsewhere(module, root)
+        return IMPORTED[key]
 
     # Not the test's own monkeypatch: what a test changes is to be undone before its other fixtures are.
     with pytest.MonkeyPatch.context() as patch:

@@ -29,7 +29,7 @@ def test_another_version_of_a_package_or_of_this_code_knows_nothing_of_it(
     assert memo.get("facts", "a") is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"1"])
 def test_one_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
     memo = Memo(tmp_path)
     memo.put("facts", "a", value=1)

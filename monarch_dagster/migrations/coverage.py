@@ -15,7 +15,7 @@ from monarch_dagster.migrations.replay import chain_key, desired_facts, known_ta
 from monarch_dagster.migrations.undeclared import undeclared
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.salesforce.object_meta import read_object_meta
-from monarch_dagster.schema.desired import Desired, Sources, build_desired
+from monarch_dagster.schema.desired import Desired, Sources, Taken, build_desired
 from monarch_dagster.schema.facts import Facts, carry
 from monarch_dagster.schema.provider import Known
 
@@ -42,12 +42,13 @@ def coverage(sources: Sources, shadows: ShadowServer) -> Coverage:
     """
     chain = load_chain(sources.schema_dir)
     with replayed(shadows, chain) as before:
-        if (known := Kept(NOTHING, shadows, chain).value(sources)) is not None:
+        taken = sources.take()
+        if (known := Kept(NOTHING, shadows, chain).value(taken)) is not None:
             return Coverage(True, tuple(known[1]))
         kept = Kept("coverage", shadows, chain)
-        if (known := kept.value(sources)) is not None:
+        if (known := kept.value(taken)) is not None:
             return Coverage(known[0], *map(tuple, known[1:]))
-        desired = checked_sources(sources, before.facts, known_tables(shadows, chain))
+        desired = checked_sources(sources, before.facts, taken, known_tables(shadows, chain))
         declared = desired_facts(shadows, chain, desired)
         wanted = carry(before.facts, declared)
         found = Coverage(wanted == before.facts, before.facts.carried(), undeclared(chain, wanted, before.facts))
@@ -63,10 +64,9 @@ class Kept:
     shadows: ShadowServer
     chain: Chain
 
-    def value(self, sources: Sources) -> Any:
+    def value(self, taken: Taken) -> Any:
         """Return what was kept, None for nothing."""
-        known = sources.fingerprint()
-        return self.shadows.memo.get(self.kind, known, *chain_key(self.shadows, self.chain)) if known else None
+        return self.shadows.memo.get(self.kind, taken.fingerprint, *chain_key(self.shadows, self.chain))
 
     def keep(self, value: Any, desired: Desired) -> None:
         """Keep a value that JSON can hold, which was found out of `desired`."""
@@ -75,16 +75,18 @@ class Kept:
             self.shadows.memo.put(self.kind, *key, value=value)
 
 
-def checked_sources(sources: Sources, chain: Facts, known: Mapping[str, Known] | None = None) -> Desired:
+def checked_sources(
+    sources: Sources, chain: Facts, taken: Taken | None = None, known: Mapping[str, Known] | None = None
+) -> Desired:
     """Build the desired schema; a source that is not there is not an empty source (DESIGN rule 1).
 
-    `chain` are the facts of the chain, `known` is as in `build_desired`. Raises `MonarchError` for a source that is
+    `chain` are the facts of the chain, `taken` and `known` are as in `build_desired`. Raises `MonarchError` for what is
     missing or cannot be read.
     """
     held = sorted(name for name in chain.tables() if name.startswith(f"{sources.provider_schema}."))
     if held and not sources.object_meta_path.exists():
         raise _missing_objects(f"There is no {sources.object_meta_path}", held)
-    desired = build_desired(sources, known)
+    desired = build_desired(sources, taken, known)
     declares = bool(desired.provider.known) or any(
         table.schema == sources.provider_schema for table in desired.metadata.tables.values()
     )

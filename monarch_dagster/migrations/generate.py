@@ -198,17 +198,15 @@ def _propose_on(
     from monarch_dagster.migrations.said_renames import said_renames
 
     with replayed(shadows, chain, fresh=fresh) as here:
-        nothing = Kept(NOTHING, shadows, chain)
-        if (kept := nothing.value(sources)) is not None:
+        nothing, taken = Kept(NOTHING, shadows, chain), sources.take()
+        if (kept := nothing.value(taken)) is not None:
             return _nothing(chain, *map(tuple, kept))
         before = here.facts
-        desired = checked_sources(sources, before, known_tables(shadows, chain))
+        desired = checked_sources(sources, before, taken, known_tables(shadows, chain))
         declared = desired_facts(shadows, chain, desired)
         if any(before.relations.get(f"table {key}") != item.facts for key, item in desired.provider.known.items()):
             # What is to be proposed is written in the words of its declaration.
-            whole = checked_sources(sources, before)
-            same = whole.fingerprint == desired.fingerprint
-            desired = whole if same else replace(whole, fingerprint="")
+            desired = checked_sources(sources, before, taken)
         made = [rename for item in chain.revisions for rename in said_renames(item.path.read_text())]
         renames: tuple[Rename, ...] = ()
         refusal: MonarchError | None = None

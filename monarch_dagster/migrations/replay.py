@@ -12,14 +12,14 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from sqlalchemy import URL, exc
+from sqlalchemy import URL, Connection, exc
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.chain import Chain
 from monarch_dagster.migrations.options import Options
 from monarch_dagster.migrations.transcribe import transcribed
-from monarch_dagster.migrations.transcript import batches
+from monarch_dagster.migrations.transcript import batches, joined
 from monarch_dagster.postgres.engines import connect, run_script, snapshot
 from monarch_dagster.postgres.quoting import literal, quote
 from monarch_dagster.postgres.shadow import ShadowServer, TemplateGoneError
@@ -172,7 +172,7 @@ def _built(shadows: ShadowServer, chain: Chain, desired: Desired) -> Facts:
         try:
             # In one transaction thousands of tables would take more locks than a server of other people's has.
             for batch in batches(ddl(desired), together=True):
-                run_script(connection, batch)
+                _run_batch(connection, batch)
                 connection.commit()
         except exc.DBAPIError as error:
             raise MonarchError(
@@ -180,6 +180,16 @@ def _built(shadows: ShadowServer, chain: Chain, desired: Desired) -> Facts:
                 remedy="Correct the model (or the column_type in object_meta.json) that the message names.",
             ) from None
         return read_facts(connection, desired.schemas)
+
+
+def _run_batch(connection: Connection, batch: Sequence[str]) -> None:
+    try:
+        run_script(connection, joined(batch))
+    except exc.DBAPIError:
+        connection.rollback()
+        # One by one: the error is then of the statement that it is about.
+        for statement in batch:
+            run_script(connection, statement)
 
 
 def _ensure_template(shadows: ShadowServer, chain: Chain, upto: str | None, keys: Sequence[str], prelude: str) -> None:

@@ -41,7 +41,7 @@ class Transcript:
         attempt = connection.begin_nested()
         try:
             for batch in batches(self.upgrade if is_upgrade else self.downgrade, together=together):
-                run_script(connection, batch)
+                run_script(connection, joined(batch))
         except exc.DBAPIError as error:
             if is_lost(error) or may_pass(error):
                 raise
@@ -52,22 +52,27 @@ class Transcript:
             attempt.commit()
 
 
-def batches(statements: Sequence[str], *, together: bool) -> Iterator[str]:
-    """Give the statements in their order, joined where they may go in one round trip."""
+def joined(statements: Sequence[str]) -> str:
+    """Return statements as one script; one may end in a comment."""
+    return "\n;\n".join(statements)
+
+
+def batches(statements: Sequence[str], *, together: bool) -> Iterator[list[str]]:
+    """Give the statements in their order, with those that may go in one round trip."""
     waiting: list[str] = []
     length = 0
     for statement in statements:
         alone = not (together or statement.startswith(_WAITS_FOR_NOBODY))
         if waiting and (alone or length + len(statement) > BATCH_LENGTH):
-            yield ";\n".join(waiting)
+            yield waiting
             waiting, length = [], 0
         if alone:
-            yield statement
+            yield [statement]
         else:
             waiting.append(statement)
             length += len(statement)
     if waiting:
-        yield ";\n".join(waiting)
+        yield waiting
 
 
 def run_text(text: str, function: Literal["upgrade", "downgrade"]) -> None:

@@ -6,12 +6,12 @@ this module is that process: it imports, has what was found reduced to plain SQL
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import importlib
 import importlib.util
 import io
 import json
+import os
 import pickle
 import pkgutil
 import subprocess
@@ -23,65 +23,55 @@ from dataclasses import replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
+from dotenv import dotenv_values
 from sqlalchemy import MetaData
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.memo import Memo
 from monarch_dagster.schema.constraints import allow_nameless_checks
 from monarch_dagster.schema.declared import CoreModels
 from monarch_dagster.schema.gather import gather, unite
-from monarch_dagster.schema.inputs import Inputs, same, watched
 
-KIND = "models"
 IMPORT_SECONDS = 120
 _CARRIED_MODULES = frozenset({"sqlalchemy", "builtins", "collections", "copyreg", "datetime", "decimal", "uuid"})
 
 
-def load_core_models(module: str, root: Path, memo: Memo) -> CoreModels:
-    """Import `module` in a fresh process, with `root` first on its path, and return all that it declares.
+def import_core_models(module: str, root: Path) -> bytes:
+    """Import `module` in a fresh process, with `root` first on its path, and return all that it declares, pickled.
 
-    What it declares is kept in `memo`, for as long as all that the import looked at is as it was. Raises `MonarchError`
-    when it does not import, declares nothing, or declares something twice or without a schema.
+    What an import looks at cannot be told, so each command imports anew; where the models declare the same, the bytes
+    are the same. Raises `MonarchError` when it does not import, declares nothing, or declares something twice or
+    without a schema.
     """
-    kept = _kept(module, root, memo)
-    if kept is None:
-        inputs, content = _handed_over(_import_elsewhere(module, root))
-        kept = [inputs, base64.b64encode(content).decode()]
-        memo.put(KIND, *_key(module, root), value=kept)
+    return _import_elsewhere(module, root)
+
+
+def read_core_models(content: bytes) -> CoreModels:
+    """Return what `import_core_models` found."""
     # Copied once more: what types do when their table is created does not come through a pickle.
-    models: CoreModels = _Handover(io.BytesIO(base64.b64decode(kept[1]))).load()
+    models: CoreModels = _Handover(io.BytesIO(content)).load()
     return replace(models, metadata=unite(models.metadata.tables.values()))
 
 
-def fingerprint(module: str, root: Path, memo: Memo) -> str:
-    """Return a digest, in hex, of all that an import of `module` looks at; "" where that is not known beforehand."""
-    kept = _kept(module, root, memo)
-    return "" if kept is None else hashlib.sha256(json.dumps(kept[0], sort_keys=True).encode()).hexdigest()
-
-
-def _kept(module: str, root: Path, memo: Memo) -> Any:
-    kept = memo.get(KIND, *_key(module, root))
-    return kept if kept is not None and same(kept[0]) else None
-
-
-def _key(module: str, root: Path) -> tuple[str, ...]:
-    return module, str(root.resolve()), sys.executable, sys.version, json.dumps(sys.path)
-
-
-def _handed_over(content: bytes) -> tuple[Inputs, bytes]:
-    inputs, _, models = content.partition(b"\n")
-    return json.loads(inputs), models
+def load_core_models(module: str, root: Path) -> CoreModels:
+    """Import `module` and return all that it declares. Raises `MonarchError` as `import_core_models` does."""
+    return read_core_models(import_core_models(module, root))
 
 
 def _import_elsewhere(module: str, root: Path) -> bytes:
-    """Import in a fresh process, and return what that hands over: its inputs in a line, then what was declared."""
+    """Import in a fresh process, and return what that hands over."""
     with tempfile.NamedTemporaryFile(prefix="monarch-models-") as handover:
         command = [sys.executable, "-m", __name__, module, handover.name]
         try:
             done = subprocess.run(
-                command, cwd=root, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False
+                command,
+                cwd=root,
+                env=_environment(root),
+                capture_output=True,
+                text=True,
+                timeout=IMPORT_SECONDS,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise MonarchError(
@@ -97,6 +87,13 @@ def _import_elsewhere(module: str, root: Path) -> bytes:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         failure = {"message": f"The core models {module} could not be imported: {last}", "remedy": "Correct them."}
     raise MonarchError(failure["message"], remedy=failure["remedy"])
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """Return the variables of a process that imports models: Dagster, too, gives its processes those of `.env`."""
+    given = {name: value for name, value in dotenv_values(root / ".env").items() if value is not None}
+    # Strings are hashed alike each time, so that what is handed over is the same for the same models.
+    return {**given, **os.environ, "PYTHONHASHSEED": "0"}
 
 
 def source_files(module: str, root: Path) -> list[Path]:
@@ -151,6 +148,38 @@ class _Handover(pickle.Unpickler):
             f"The core models use {module}.{name} in what they declare, which cannot be written in a revision.",
             remedy="Use SQLAlchemy's own constructs in indexes, constraints and table options.",
         )
+
+
+class _Pickler(pickle._Pickler):
+    """Writes the members of a set in an order of their own; in memory it follows from their addresses."""
+
+    dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)
+
+    def save_set(self, found: set[Any]) -> None:
+        self.save_reduce(set, (sorted(found, key=_place),), obj=found)  # type: ignore[attr-defined]
+
+    dispatch[set] = save_set
+
+
+def _place(item: Any) -> tuple[str, ...]:
+    said = [str(getattr(item, name, "")) for name in ("name", "target_fullname")]
+    said += [str(getattr(getattr(item, name, None), "name", "")) for name in ("parent", "constraint")]
+    return type(item).__name__, *said
+
+
+def _pickled(models: CoreModels) -> bytes:
+    for table in models.metadata.tables.values():
+        # They were copied out of a set, and numbered as they came.
+        for number, constraint in enumerate(sorted(table.constraints, key=_place)):
+            constraint._creation_order = number
+    # By what foreign keys refer to, in the order in which they came.
+    memos = models.metadata._fk_memos
+    items = [(key, sorted(keys, key=lambda key: (key.parent.table.key, *_place(key)))) for key, keys in memos.items()]
+    memos.clear()
+    memos.update(sorted(items, key=lambda item: item[0]))
+    content = io.BytesIO()
+    _Pickler(content).dump(models)
+    return content.getvalue()
 
 
 def _modules(name: str) -> Iterator[ModuleType]:
@@ -218,16 +247,15 @@ def _main(name: str, handover: str) -> int:
     with tempfile.TemporaryDirectory() as empty:
         sys.pycache_prefix, sys.dont_write_bytecode = empty, True
         try:
-            with watched(Path(empty)) as inputs:
-                models = _collect(name)
+            models = _collect(name)
             try:
-                content = pickle.dumps(models)
+                content = _pickled(models)
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise _broken(name, error) from None
         except MonarchError as error:
             Path(handover).write_text(json.dumps({"message": error.message, "remedy": error.remedy}))
             return 1
-    Path(handover).write_bytes(json.dumps(inputs).encode() + b"\n" + content)
+    Path(handover).write_bytes(content)
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from sqlalchemy import MetaData, create_mock_engine, exc
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.memo import Memo, uncollected
 from monarch_dagster.salesforce.object_meta import FILE_NAME, ObjectMeta, digest, read_object_meta
-from monarch_dagster.schema.core_models import fingerprint, load_core_models, source_digest
-from monarch_dagster.schema.declared import EnumType, NamedSequence, View
+from monarch_dagster.schema.core_models import import_core_models, read_core_models, source_digest
+from monarch_dagster.schema.declared import CoreModels, EnumType, NamedSequence, View
 from monarch_dagster.schema.provider import Known, ProviderTables, add_provider_tables
 
 
@@ -37,16 +38,14 @@ class Sources:
         """The path of `object_meta.json`."""
         return self.schema_dir / FILE_NAME
 
-    def fingerprint(self, object_meta: str = "") -> str:
-        """Return a digest, in hex, of all that the desired schema follows from; "" where that is not known yet.
+    def take(self) -> Taken:
+        """Import the core models, and see which content `object_meta.json` has.
 
-        It is known when the core models were imported and nothing that the import looked at has changed since.
-        `object_meta` is the digest of that file, where it was taken already. Raises `MonarchError` when it cannot be
-        read.
+        Raises `MonarchError` where the models do not import, or a source cannot be read.
         """
-        models = fingerprint(self.core_models, self.root, self.memo)
-        parts = (models, object_meta or digest(self.object_meta_path), self.provider_schema)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest() if models else ""
+        return Taken(
+            import_core_models(self.core_models, self.root), digest(self.object_meta_path), self.provider_schema
+        )
 
     def digests(self) -> SourceDigests:
         """Return digests of all that the desired schema is made from, without importing anything.
@@ -56,6 +55,21 @@ class Sources:
         core_models, object_meta = source_digest(self.core_models, self.root), digest(self.object_meta_path)
         parts = (core_models, object_meta, self.provider_schema)
         return SourceDigests(core_models, object_meta, hashlib.sha256("\n".join(parts).encode()).hexdigest())
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The sources at a moment: what the core models declare, as it was handed over, and the file's digest."""
+
+    core_models: bytes
+    object_meta: str
+    provider_schema: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest, in hex, of all that the desired schema follows from."""
+        models = hashlib.sha256(self.core_models).hexdigest()
+        return hashlib.sha256("\n".join((models, self.object_meta, self.provider_schema)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,7 @@ class Desired:
     sequences: tuple[NamedSequence, ...] = field(default=())
     # What the provider's tables came from.
     meta: ObjectMeta = field(default_factory=ObjectMeta)
-    # A digest of all that it follows from; "" where that changed meanwhile.
+    # A digest of all that it follows from; "" where that changed meanwhile, or is not known.
     fingerprint: str = ""
 
     @property
@@ -94,25 +108,25 @@ class Desired:
 
 
 @uncollected()
-def build_desired(sources: Sources, known: Mapping[str, Known] | None = None) -> Desired:
+def build_desired(sources: Sources, taken: Taken | None = None, known: Mapping[str, Known] | None = None) -> Desired:
     """Read all sources and return the desired schema.
 
-    The provider's tables that are `known`, by the digests of their entries, are not declared again. Raises
-    `MonarchError` for a source that cannot be read or contradicts itself or another one.
+    The core models are those that were `taken`, if any; the provider's tables that are `known`, by the digests of their
+    entries, are not declared again. Raises `MonarchError` for a source that cannot be read or contradicts itself or
+    another one.
     """
-    seen = digest(sources.object_meta_path)
-    models = load_core_models(sources.core_models, sources.root, sources.memo)
+    taken = taken or sources.take()
+    models = read_core_models(taken.core_models)
     metadata = models.metadata
     meta = read_object_meta(sources.object_meta_path) or ObjectMeta()
-    # What a view selects from is text.
-    if any(sources.provider_schema in view.select for view in models.views):
+    if _in_the_way(models, sources.provider_schema):
         known = {}
     provider = add_provider_tables(metadata, meta, sources.provider_schema, str(sources.object_meta_path), known)
     _check_references(metadata)
     others = (*models.views, *models.enums, *models.sequences)
     schemas = {str(table.schema) for table in metadata.tables.values()} | {item.schema for item in others}
     schemas |= {sources.provider_schema} if provider.known else set()
-    fingerprint = sources.fingerprint(seen) if seen == digest(sources.object_meta_path) else ""
+    fingerprint = taken.fingerprint if taken.object_meta == digest(sources.object_meta_path) else ""
     declared = models.views, models.enums, models.sequences
     return Desired(metadata, tuple(sorted(schemas)), provider, *declared, meta, fingerprint)
 
@@ -136,6 +150,13 @@ def ddl(desired: Desired) -> list[str]:
     except exc.SQLAlchemyError as error:
         raise MonarchError(f"The desired schema has no DDL: {error}", remedy="Correct the model.") from None
     return [*statements, *(view.create_sql for view in desired.views)]
+
+
+def _in_the_way(models: CoreModels, schema: str) -> bool:
+    """Say whether core models may use or take names of the provider's schema; what a view selects from is text."""
+    used = {table.schema for table in models.metadata.tables.values()}
+    used |= {item.schema for item in (*models.views, *models.enums, *models.sequences)}
+    return schema in used or any(schema.lower() in view.select.lower() for view in models.views)
 
 
 def _check_references(metadata: MetaData) -> None:

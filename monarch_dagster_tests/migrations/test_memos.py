@@ -131,6 +131,33 @@ def test_models_views_and_what_was_made_by_hand_are_compared_alike(kept: Project
     assert dry(kept, kept.sources.memo) == dry(kept, Memo())
 
 
+def test_a_comment_at_the_end_of_a_statement_takes_nothing_of_the_next(kept: Project) -> None:
+    views = "".join(
+        f'CreateView(select(Note.id).where(text("note.id > 0 -- only some")), "{name}", metadata=Base.metadata, '
+        'schema="landing")\n'
+        for name in ("a", "b")
+    )
+    kept.write_models(SMALL_MODELS + "\nfrom sqlalchemy import CreateView\n" + views)
+    kept.generate()
+    kept.apply()
+    assert kept.facts().relations.keys() >= {"view landing.a", "view landing.b"}
+
+
+def test_a_view_that_names_the_providers_schema_in_capitals_is_built_on_its_tables(kept: Project) -> None:
+    kept.write_meta(account())
+    kept.generate()
+    kept.write_models(
+        SMALL_MODELS
+        + """
+from sqlalchemy import CreateView, literal_column
+CreateView(select(literal_column("id").label("id")).select_from(text("SALESFORCE.Account")), "a",
+           metadata=Base.metadata, schema="landing")
+"""
+    )
+    compare(kept)
+    assert [change.relation for change in kept.generate().changes] == ["view landing.a"]
+
+
 def test_what_shadow_sql_makes_beforehand_is_part_of_the_key(kept: Project) -> None:
     kept.generate()
     compare(kept)

@@ -122,8 +122,8 @@ def test_tables_come_in_few_round_trips_and_what_may_wait_in_its_own() -> None:
         "ALTER TABLE v ADD COLUMN a text",
         "COMMENT ON TABLE u IS ''",
     ]
-    assert list(batches(statements, together=False)) == [";\n".join(creating), *statements[50:]]
-    assert list(batches(statements, together=True)) == [";\n".join(statements)]
+    assert list(batches(statements, together=False)) == [creating, *([item] for item in statements[50:])]
+    assert list(batches(statements, together=True)) == [statements]
     assert list(batches([], together=True)) == []
     long = ["CREATE TABLE " + "x" * BATCH_LENGTH] * 3
-    assert list(batches(long, together=False)) == long
+    assert list(batches(long, together=False)) == [[item] for item in long]

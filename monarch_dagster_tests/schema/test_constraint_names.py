@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import Table
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.memo import Memo
 from monarch_dagster.postgres.engines import connect, run_script
 from monarch_dagster.postgres.shadow import ShadowServer
 from monarch_dagster.schema.core_models import load_core_models
@@ -46,7 +45,7 @@ OURS = {"pk_t", "uq_t_a", "uq_t_a_b", "fk_t_parent_id_parent"}
 
 def load(root: Path, models: str) -> Table:
     (root / "client_models.py").write_text(models)
-    return load_core_models("client_models", root, Memo()).metadata.tables["s.t"]
+    return load_core_models("client_models", root).metadata.tables["s.t"]
 
 
 def names(table: Table) -> set[str]:
@@ -88,7 +87,7 @@ def test_a_convention_that_names_checks_by_itself_is_kept_for_those_of_types_too
         "b = Table('u', MetaData(naming_convention=convention), schema='s')\n"
         "b.append_column(Column('a', Enum('x', native_enum=False, create_constraint=True)))\n",
     )
-    other = load_core_models("client_models", tmp_path, Memo()).metadata.tables["s.u"]
+    other = load_core_models("client_models", tmp_path).metadata.tables["s.u"]
     assert ("check_t" in names(table), "check_u" in names(other)) == (True, True)
 
 
@@ -148,5 +147,5 @@ def test_a_name_that_postgresql_would_cut_is_refused(tmp_path: Path, body: str, 
     models = f"from sqlalchemy import *\nfrom sqlalchemy.sql.ddl import CreateView\n{body}\n"
     (tmp_path / "client_models.py").write_text(models)
     with pytest.raises(MonarchError) as caught:
-        load_core_models("client_models", tmp_path, Memo())
+        load_core_models("client_models", tmp_path)
     assert f"The name of {told}" in caught.value.message

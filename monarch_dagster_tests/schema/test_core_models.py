@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ from sqlalchemy import MetaData, String
 from sqlalchemy.dialects import postgresql
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.memo import Memo
-from monarch_dagster.schema.core_models import load_core_models, source_digest, source_files
+from monarch_dagster.schema.core_models import import_core_models, load_core_models, source_digest, source_files
 from monarch_dagster.schema.desired import Sources, build_desired, ddl
 from monarch_dagster_tests.support import MODELS_HEADER
 
@@ -79,7 +77,7 @@ old = Table("old", MetaData(), Column("id", Integer, primary_key=True),
 
 def load(root: Path, body: str) -> MetaData:
     (root / "client_models.py").write_text(MODELS_HEADER + textwrap.dedent(body))
-    return load_core_models("client_models", root, Memo()).metadata
+    return load_core_models("client_models", root).metadata
 
 
 def refusal(root: Path, body: str) -> str:
@@ -128,7 +126,7 @@ def test_every_metadata_of_a_package_and_its_modules_is_united(tmp_path: Path) -
             f"from sqlalchemy import *\nt = Table({name!r}, MetaData(), Column('id', Integer), schema='s')\n"
         )
     (package / "b.py").write_text("from client.a import t as again\n")
-    assert sorted(load_core_models("client", tmp_path, Memo()).metadata.tables) == ["s.one", "s.two", "s.x"]
+    assert sorted(load_core_models("client", tmp_path).metadata.tables) == ["s.one", "s.two", "s.x"]
     assert len(source_files("client", tmp_path)) == 4
 
 
@@ -141,7 +139,7 @@ def test_an_edit_is_seen_at_once_though_time_and_size_stay(tmp_path: Path) -> No
             f"from sqlalchemy import *\nt = Table({name!r}, MetaData(), Column('id', Integer), schema='s')\n"
         )
         os.utime(path, (1, 1))
-        assert list(load_core_models("client_models", tmp_path, Memo()).metadata.tables) == [f"s.{name}"]
+        assert list(load_core_models("client_models", tmp_path).metadata.tables) == [f"s.{name}"]
     assert not (tmp_path / "__pycache__").exists()
 
 
@@ -231,7 +229,7 @@ def test_the_place_of_an_error_is_in_the_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["no_such_module", "no_such.module", "client_models.nothing", "..", "a-b"])
 def test_a_module_that_is_not_there_is_told_from_one_that_is_broken(tmp_path: Path, name: str) -> None:
     (tmp_path / "client_models.py").write_text("")
-    for use in (partial(load_core_models, memo=Memo()), source_digest):
+    for use in (load_core_models, source_digest):
         with pytest.raises(MonarchError, match="There is no module") as caught:
             use(name, tmp_path)
         assert "MONARCH_CORE_MODELS" in caught.value.remedy
@@ -276,3 +274,8 @@ def test_a_table_of_an_object_and_of_a_core_model_collide(tmp_path: Path) -> Non
     )
     with pytest.raises(MonarchError, match=r"salesforce.account of object Account is declared by the core models too"):
         build_desired(sources)
+
+
+def test_the_same_models_are_handed_over_as_the_same_bytes() -> None:
+    root = Path(__file__).parents[2]
+    assert len({import_core_models("monarch_dagster.models", root) for _ in range(4)}) == 1

@@ -176,7 +176,7 @@ def _pickled(models: CoreModels) -> bytes:
     memos = models.metadata._fk_memos
     items = [(key, sorted(keys, key=lambda key: (key.parent.table.key, *_place(key)))) for key, keys in memos.items()]
     memos.clear()
-    memos.update(sorted(items, key=lambda item: item[0]))
+    memos.update(sorted(items, key=lambda item: (item[0][0], str(item[0][1]))))
     content = io.BytesIO()
     _Pickler(content).dump(models)
     return content.getvalue()

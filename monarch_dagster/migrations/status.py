@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
+from monarch_dagster.memo import uncollected
 from monarch_dagster.migrations.beside import drift_beside, look_beside
 from monarch_dagster.migrations.chain import Chain, read_chain
 from monarch_dagster.migrations.coverage import Coverage, coverage
@@ -108,6 +109,7 @@ class Status:
         }
 
 
+@uncollected()
 def read_status(sources: Sources, shadows: Callable[[], ShadowServer], target: URL) -> Status:
     """Read the status; `shadows` returns the server for shadow databases, started where it has to be.
 

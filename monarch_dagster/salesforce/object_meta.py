@@ -27,6 +27,7 @@ from pydantic import Field as Key
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.files import replace_file
+from monarch_dagster.memo import uncollected
 from monarch_dagster.salesforce.choices import USABLE_TYPES, check_exclude, check_former_name, check_type
 from monarch_dagster.salesforce.strict_json import explain, read_json
 
@@ -175,6 +176,7 @@ def read_object_meta(path: Path) -> ObjectMeta | None:
     return None if content is None else parse_object_meta(content, str(path))
 
 
+@uncollected()
 def parse_object_meta(content: bytes, where: str) -> ObjectMeta:
     """Read the file's bytes; `where` names them in messages. Raises `MonarchError` as `read_object_meta` does."""
     remedy = "Correct the file, or bring back its last good version with git; nothing was changed."

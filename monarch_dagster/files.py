@@ -15,9 +15,9 @@ from monarch_dagster.errors import MonarchError
 def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write `content` to `path` so that a reader, or a crash, finds the old file or the new one, never a part.
 
-    A symbolic link stays one: what it leads to is replaced. What is not `durable` may be gone after a crash of the
-    machine, and is not waited for. Raises `MonarchError` when the folder cannot be written or
-    the disk is full; the old file is then untouched.
+    A symbolic link stays one: what it leads to is replaced. What is not `durable` is not waited for, and may be gone
+    after a crash of the machine. Raises `MonarchError` when the folder cannot be written or the disk is full; the old
+    file is then untouched.
     """
     path, temporary = Path(os.path.realpath(path)), ""
     try:

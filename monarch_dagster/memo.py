@@ -25,7 +25,7 @@ from monarch_dagster.files import replace_file
 log = logging.getLogger(__name__)
 
 FOLDER = "memo"
-# What is written to one of these packages' names may come out otherwise in another version.
+# What these make of the same input may differ from version to version.
 _PACKAGES = ("monarch-dagster", "sqlalchemy", "alembic")
 # The newest ones of a kind that stay; one of a large org is some megabytes.
 KEPT = 24

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL
+from sqlalchemy import URL, event
+from sqlalchemy.engine import Engine
 
 from monarch_dagster.migrations.apply import ApplyResult, apply_revisions, revert_revisions
 from monarch_dagster.migrations.chain import Chain, load_chain
@@ -175,3 +176,18 @@ def account(**fields: Mapping[str, Any]) -> dict[str, Any]:
 def squeeze(text: str) -> str:
     """Return `text` with every run of white space as one space, since terminals wrap."""
     return re.sub(r"\s+", " ", text)
+
+
+@contextmanager
+def counted_statements() -> Iterator[list[str]]:
+    """Give the statements that go to any server meanwhile."""
+    found: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        found.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)

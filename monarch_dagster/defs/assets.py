@@ -211,9 +211,8 @@ def _apply(
         dry_run=config.dry_run,
         run=context.run.run_id,
     )
-    return _state(
-        context, chain, url, describe_apply(result, dry_run=config.dry_run, held_back=held_back), result.after
-    )
+    metadata = describe_apply(result, dry_run=config.dry_run, held_back=held_back)
+    return _state(context, chain, url, metadata, result.after)
 
 
 def _state(

@@ -20,7 +20,7 @@ from monarch_dagster.migrations.chain import VERSIONS, Chain, read_chain
 from monarch_dagster.migrations.coverage import checked_sources
 from monarch_dagster.migrations.git import Branch, GitError, default_branches, upstream_branch
 from monarch_dagster.migrations.proofs import Proofs
-from monarch_dagster.migrations.replay import chain_clone, chain_facts, desired_facts
+from monarch_dagster.migrations.replay import desired_facts, replayed
 from monarch_dagster.migrations.revisions import Revision, said_id
 from monarch_dagster.migrations.undeclared import undeclared
 from monarch_dagster.postgres.shadow import ShadowServer
@@ -177,8 +177,8 @@ def _written_anew(sources: Sources, shadows: ShadowServer, found: Split) -> _New
     vanished: list[Revision] = []
     with bench(found.whole) as whole:
         kept = whole.line(found.kept.head)
-        with chain_clone(shadows, kept, kept.head) as url:
-            desired = checked_sources(sources, chain_facts(url))
+        with replayed(shadows, kept) as behind_it:
+            desired = checked_sources(sources, behind_it.facts)
         declared = desired_facts(shadows, kept, desired)
         names = {item.revision: item.path.name for item in found.begun}
         behind = Behind(shadows, desired, declared, kept, datetime.now(UTC), names)

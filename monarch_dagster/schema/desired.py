@@ -30,7 +30,7 @@ class Sources:
     schema_dir: Path
     core_models: str
     provider_schema: str
-    # What was found out about them.
+    # Where what is found out about revisions made from them is kept.
     memo: Memo = field(default_factory=Memo, compare=False)
 
     @property

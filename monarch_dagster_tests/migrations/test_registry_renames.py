@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from monarch_dagster_tests.migrations.registries import (
     OBJECTS,
@@ -21,7 +18,7 @@ from monarch_dagster_tests.migrations.registries import (
     seen,
     versions,
 )
-from monarch_dagster_tests.support import Project
+from monarch_dagster_tests.support import Project, counted_statements
 
 TIER = {"name": "Tier__c", "type": "string", "length": 40, "label": "Tier"}
 RENAME = "ALTER TABLE salesforce.account RENAME npsp__level__c TO tier__c"
@@ -209,21 +206,6 @@ def test_a_name_that_a_new_field_takes_after_the_rename_leaves_the_renamed_one_i
     after = seen(aged)
     assert after["Account.Tier__c"] == before["Account.npsp__Level__c"]
     assert after["Account.npsp__Level__c"] > before["Account.npsp__Level__c"]
-
-
-@contextmanager
-def counted_statements() -> Iterator[list[str]]:
-    """Give the statements that go to any server meanwhile."""
-    found: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        found.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
 
 
 def test_many_renames_are_as_many_statements_as_one(project: Project) -> None:

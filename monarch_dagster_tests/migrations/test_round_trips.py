@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from monarch_dagster.migrations.checks import FILE_CHECKS, TARGET_CHECKS, run_check
 from monarch_dagster.migrations.situation import Situation
 from monarch_dagster.migrations.status import read_status
 from monarch_dagster.postgres.embedded import EmbeddedCluster
 from monarch_dagster.postgres.shadow import ShadowServer
-from monarch_dagster_tests.support import Project, new_project
+from monarch_dagster_tests.support import Project, counted_statements, new_project
 
 FEW, MANY = 5, 15
 NAME = {"name": "Name", "type": "string", "length": 80}
 CODE = {"name": "Code__c", "type": "string", "length": 9, "externalId": True}
 ADDED = {"name": "Added__c", "type": "string", "length": 20}
-
-
-@contextmanager
-def sending() -> Iterator[list[str]]:
-    """Give the statements that this process sends meanwhile."""
-    sent: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        sent.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
 
 
 def write(project: Project, count: int, changed: int = 0) -> None:
@@ -76,7 +57,7 @@ def measured(project: Project, count: int) -> dict[str, int]:
     found = {}
     for name, size, action in steps:
         write(project, *size)
-        with sending() as sent:
+        with counted_statements() as sent:
             action(project)
         found[name] = len(sent)
     return found

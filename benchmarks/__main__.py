@@ -1,7 +1,7 @@
 """Monarch beside plain Alembic on the same work, in one process and alternating: medians and their ratios.
 
-Alembic is its autogenerate in its best configuration (one schema), rendering, and the invocation of its operations; it
-proves nothing. Monarch's figures include the proof (up, down, up on a clone), hazards and ledger. Its shadow is where
+Alembic is its own commands in their best configuration: one schema, one connection, one script folder; it proves
+nothing. Monarch's figures include the proof (up, down, up on a clone), hazards and ledger. Its shadow is where
 the embedded one is, in memory where there is room; the target of both is on disk. Run by `make bench`.
 """
 
@@ -170,14 +170,14 @@ def _monarch(root: Path, org: ObjectMeta, changed: int, servers: Servers, result
 
 def _alembic(root: Path, org: ObjectMeta, changed: int, servers: Servers, results: Results) -> None:
     with connect(servers.targets.url(root.name)) as connection, _failing(results):
-        plain = PlainAlembic(connection, SCHEMA)
+        plain = PlainAlembic(root, connection, SCHEMA)
 
         def generate(name: str, meta: ObjectMeta) -> None:
             results.time(name, lambda: plain.generate(meta))
 
         generate("first generate", org)
         results.time("first apply", plain.apply)
-        generate("no change", org)
+        results.time("no change", lambda: plain.check(org))
         generate("one field added", with_field_added(org))
         results.time("one field applied", plain.apply)
         generate("one object added", with_object_added(with_field_added(org)))
@@ -230,7 +230,7 @@ def _peak(name: str, arguments: argparse.Namespace) -> int:
     """Return the peak memory, in megabytes, of a process that does one round."""
     sizes = ["--objects", arguments.objects, "--fields", arguments.fields, "--changed", arguments.changed]
     command = [sys.executable, "-m", "benchmarks", *map(str, sizes), "--repeat", "1", "--only", name]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 @contextmanager

@@ -1,18 +1,16 @@
-"""What took long to find out, kept by all that it depends on (a memo), and the collector held off while much is built.
+"""What took long to find out, kept by all that it depends on: a memo.
 
 A memo may be deleted at any time: it is found out again. What depends on what is said where something is kept.
 """
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -21,6 +19,7 @@ from typing import Any
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.files import replace_file
+from monarch_dagster.memory import uncollected
 
 log = logging.getLogger(__name__)
 
@@ -90,33 +89,3 @@ def _own_code() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Hold the cyclic garbage collector off while much is built that stays.
-
-    It looks at all that is there again and again meanwhile: of 90,000 columns two thirds of the time.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-@contextmanager
-def forgetting() -> Iterator[Callable[[], object]]:
-    """Hold the collector off, and give what frees all that is built meanwhile and in use no more.
-
-    What is there already is not looked at.
-    """
-    with uncollected():
-        gc.freeze()
-        try:
-            yield gc.collect
-        finally:
-            gc.unfreeze()

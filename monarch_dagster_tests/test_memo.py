@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from monarch_dagster import memo as module
-from monarch_dagster.memo import KEPT, Memo, forgetting, uncollected
+from monarch_dagster.memo import KEPT, Memo
+from monarch_dagster.memory import forgetting, uncollected
 
 
 def test_what_was_put_is_there_for_its_kind_and_whole_key_and_for_no_other(tmp_path: Path) -> None:

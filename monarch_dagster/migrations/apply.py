@@ -11,7 +11,7 @@ from typing import Literal
 from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError, counted
-from monarch_dagster.memo import uncollected
+from monarch_dagster.memory import uncollected
 from monarch_dagster.migrations import runner
 from monarch_dagster.migrations.chain import Chain, approved_revisions
 from monarch_dagster.migrations.ledger import Target, read_bodies, read_past, read_target

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monarch_dagster.errors import counted
-from monarch_dagster.memo import uncollected
+from monarch_dagster.memory import uncollected
 from monarch_dagster.migrations.changes import count_columns
 from monarch_dagster.migrations.hazards import limit_hazards, lock_hazards, sorted_hazards
 from monarch_dagster.migrations.planning.operation import Operation, Phase

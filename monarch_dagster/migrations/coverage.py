@@ -6,6 +6,7 @@ What is proposed where they do not belongs in `generate`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +49,10 @@ def coverage(sources: Sources, shadows: ShadowServer) -> Coverage:
         kept = Kept("coverage", shadows, chain)
         if (known := kept.value(taken)) is not None:
             return Coverage(known[0], *map(tuple, known[1:]))
-        desired = checked_sources(sources, before.facts, taken, known_tables(shadows, chain))
-        declared = desired_facts(shadows, chain, desired)
-        wanted = carry(before.facts, declared)
-        found = Coverage(wanted == before.facts, before.facts.carried(), undeclared(chain, wanted, before.facts))
-        kept.keep([found.covered, found.carried, found.undeclared], desired)
+        with closing(checked_sources(sources, before.facts, taken, known_tables(shadows, chain))) as desired:
+            wanted = carry(before.facts, desired_facts(shadows, chain, desired))
+            found = Coverage(wanted == before.facts, before.facts.carried(), undeclared(chain, wanted, before.facts))
+            kept.keep([found.covered, found.carried, found.undeclared], desired)
     return found
 
 

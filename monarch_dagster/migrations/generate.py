@@ -9,6 +9,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.files import delete_file, folder_lock, replace_file
-from monarch_dagster.memo import uncollected
+from monarch_dagster.memory import uncollected
 from monarch_dagster.migrations.chain import Chain, load_chain
 from monarch_dagster.migrations.changes import ProviderColumn, provider_columns
 from monarch_dagster.migrations.coverage import NOTHING, Kept, checked_sources
@@ -197,16 +198,17 @@ def _propose_on(
     from monarch_dagster.migrations.renames import find_renames, likely_renames
     from monarch_dagster.migrations.said_renames import said_renames
 
-    with replayed(shadows, chain, fresh=fresh) as here:
+    with replayed(shadows, chain, fresh=fresh) as here, ExitStack() as stack:
         nothing, taken = Kept(NOTHING, shadows, chain), sources.take()
         if (kept := nothing.value(taken)) is not None:
             return _nothing(chain, *map(tuple, kept))
         before = here.facts
-        desired = checked_sources(sources, before, taken, known_tables(shadows, chain))
+        built = checked_sources(sources, before, taken, known_tables(shadows, chain))
+        desired = stack.enter_context(closing(built))
         declared = desired_facts(shadows, chain, desired)
         if any(before.relations.get(f"table {key}") != item.facts for key, item in desired.provider.known.items()):
             # What is to be proposed is written in the words of its declaration.
-            desired = checked_sources(sources, before, taken)
+            desired = stack.enter_context(closing(checked_sources(sources, before, taken)))
         made = [rename for item in chain.revisions for rename in said_renames(item.path.read_text())]
         renames: tuple[Rename, ...] = ()
         refusal: MonarchError | None = None
@@ -238,26 +240,26 @@ def _propose_on(
         keep_facts(shadows, extended, end)
         if not renames and carry(end, declared) == end:
             Kept(NOTHING, shadows, extended).keep([desired.warnings, end.carried()], desired)
-    hints = (
-        *likely_renames(way.renamed, way.wanted, desired.metadata),
-        *provider_hints(before, way.renamed, desired.meta, sources.provider_schema, str(sources.object_meta_path)),
-    )
-    if lines := undeclared(chain, way.wanted, way.renamed):
-        hints = (*hints, remedy(lines))
-    for hint in hints:
-        log.warning("%s", hint)
-    changes = (*(item.change for item in renames), *changes)
-    return Proposal(
-        chain.head,
-        revisions,
-        changes,
-        (*desired.warnings, *hints),
-        drafts[0].proposal,
-        before.carried(),
-        columns=provider_columns(changes, way.wanted, desired.metadata),
-        postgresql=shadows.major,
-        proof_seconds=sum(item.seconds for item in proofs),
-    )
+        hints = (
+            *likely_renames(way.renamed, way.wanted, desired.metadata),
+            *provider_hints(before, way.renamed, desired.meta, sources.provider_schema, str(sources.object_meta_path)),
+        )
+        if lines := undeclared(chain, way.wanted, way.renamed):
+            hints = (*hints, remedy(lines))
+        for hint in hints:
+            log.warning("%s", hint)
+        changes = (*(item.change for item in renames), *changes)
+        return Proposal(
+            chain.head,
+            revisions,
+            changes,
+            (*desired.warnings, *hints),
+            drafts[0].proposal,
+            before.carried(),
+            columns=provider_columns(changes, way.wanted, desired.metadata),
+            postgresql=shadows.major,
+            proof_seconds=sum(item.seconds for item in proofs),
+        )
 
 
 def _nothing(chain: Chain, warnings: tuple[str, ...], carried: tuple[str, ...]) -> Proposal:

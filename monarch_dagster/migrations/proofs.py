@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -124,7 +125,8 @@ class Prover:
 
     def _judge(self, chain: Chain, found: Facts, edits: dict[tuple[str, str], Revision], shadows: ShadowServer) -> None:
         """Refuse what a person's revision does and a model could declare, but does not (DESIGN section 5)."""
-        declared = desired_facts(shadows, chain, build_desired(self.sources))
+        with closing(build_desired(self.sources)) as desired:
+            declared = desired_facts(shadows, chain, desired)
         left = [
             change for change in differences(carry(found, declared), found) if (change.relation, change.aspect) in edits
         ]

@@ -7,7 +7,7 @@ it, and `renames` makes it. Without that line the missing entry asks for its col
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from monarch_dagster.salesforce.object_meta import Field, Object, ObjectMeta
 from monarch_dagster.salesforce.renamed import Declared, declared
@@ -81,8 +81,8 @@ def _alike(item: Object) -> Hashable:
     return frozenset((field.name.lower(), *_shape(field)) for field in item.fields if not field.missing)
 
 
-def _likely_fields(fields: Iterable[Field], held: Aspects, found: Declared) -> Iterator[tuple[Field, Field]]:
-    if not held:
+def _likely_fields(fields: Sequence[Field], held: Aspects, found: Declared) -> Iterator[tuple[Field, Field]]:
+    if not held or not any(field.missing for field in fields):
         return
     by_name = {field.name: field for field in fields}
     shapes = [((*_shape(field), *map(found.heir, field.referenceTo)), name) for name, field in by_name.items()]

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, exc
 
 from monarch_dagster.errors import MonarchError, counted
-from monarch_dagster.memo import uncollected
+from monarch_dagster.memory import uncollected
 from monarch_dagster.migrations.options import LOCK_TIMEOUT_SECONDS
 from monarch_dagster.migrations.registry_rows import is_like_registry, lacking, read_rows, read_tables, remove, write
 from monarch_dagster.postgres.engines import connect, first_line, is_lost, snapshot

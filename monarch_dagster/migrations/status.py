@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import URL
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.memo import uncollected
+from monarch_dagster.memory import uncollected
 from monarch_dagster.migrations.beside import drift_beside, look_beside
 from monarch_dagster.migrations.chain import Chain, read_chain
 from monarch_dagster.migrations.coverage import Coverage, coverage

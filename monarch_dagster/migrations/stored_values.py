@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from monarch_dagster.errors import counted
-from monarch_dagster.memo import uncollected
+from monarch_dagster.memory import uncollected
 from monarch_dagster.migrations.recording import UNRECORDED
 from monarch_dagster.postgres.engines import run_script
 from monarch_dagster.postgres.quoting import quote

@@ -6,13 +6,13 @@ runs four times until it is applied. How a transcript comes about is `transcribe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Connection, exc
 
-from monarch_dagster.memo import forgetting
+from monarch_dagster.memory import forgetting
 from monarch_dagster.migrations.lock_timeouts import may_pass
 from monarch_dagster.migrations.revisions import said_bodies
 from monarch_dagster.postgres.engines import is_lost, run_script
@@ -57,7 +57,7 @@ def joined(statements: Sequence[str]) -> str:
     return "\n;\n".join(statements)
 
 
-def batches(statements: Sequence[str], *, together: bool) -> Iterator[list[str]]:
+def batches(statements: Iterable[str], *, together: bool) -> Iterator[list[str]]:
     """Give the statements in their order, with those that may go in one round trip."""
     waiting: list[str] = []
     length = 0

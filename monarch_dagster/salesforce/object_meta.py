@@ -27,7 +27,7 @@ from pydantic import Field as Key
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.files import replace_file
-from monarch_dagster.memo import uncollected
+from monarch_dagster.memory import uncollected
 from monarch_dagster.salesforce.choices import USABLE_TYPES, check_exclude, check_former_name, check_type
 from monarch_dagster.salesforce.strict_json import explain, read_json
 

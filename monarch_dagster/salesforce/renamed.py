@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from monarch_dagster.salesforce.object_meta import Field, FieldChoices, Object, ObjectMeta
+from monarch_dagster.salesforce.object_meta import FieldChoices, Object, ObjectMeta
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,18 @@ def declared(meta: ObjectMeta) -> Declared:
     )
     entries = {name.lower(): item for name, item in meta.objects.items()}
     replaced = {name: heir for name, heir in heirs.items() if name in entries and entries[name].missing}
-
-    def whole(item: Object) -> Object:
-        item = item.model_copy(update={"fields": _declared_fields(item.fields)})
-        former = item.choices.renamed_from.lower()
-        return _going_on(whole(entries[former]), item) if former in replaced else item
-
-    objects = {name: whole(item) for name, item in meta.objects.items() if name.lower() not in replaced}
+    former = {name: entries[name] for name in replaced}
+    objects = {name: _whole(item, former) for name, item in meta.objects.items() if name.lower() not in replaced}
     return Declared(objects, replaced)
 
 
-def _declared_fields(fields: Iterable[Field]) -> tuple[Field, ...]:
-    fields = tuple(fields)
-    heirs = _heirs((item.name, item.choices.renamed_from) for item in fields if item.choices.renamed_from)
-    return tuple(item for item in fields if not (item.missing and item.name.lower() in heirs))
+def _whole(item: Object, former: Mapping[str, Object]) -> Object:
+    heirs = _heirs((field.name, field.choices.renamed_from) for field in item.fields if field.choices.renamed_from)
+    if heirs:
+        fields = (field for field in item.fields if not (field.missing and field.name.lower() in heirs))
+        item = item.model_copy(update={"fields": tuple(fields)})
+    old = former.get(item.choices.renamed_from.lower())
+    return item if old is None else _going_on(_whole(old, former), item)
 
 
 def _going_on(old: Object, new: Object) -> Object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Dialect, types
@@ -23,29 +24,35 @@ Type = types.TypeEngine[Any]
 _DIALECT: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
+@cache
+def _type(kind: Callable[..., Type], *arguments: Any) -> Type:
+    # One for all columns that have it: with a type SQLAlchemy keeps what it finds out about it.
+    return kind(*arguments)
+
+
 def _text(length: int, longest: int = LONGEST_VARCHAR) -> Type:
-    return types.VARCHAR(length) if 1 <= length <= longest else types.TEXT()
+    return _type(types.VARCHAR, length) if 1 <= length <= longest else _type(types.TEXT)
 
 
 def _number(field: Field) -> Type:
-    return types.NUMERIC(field.precision, field.scale) if field.precision > 0 else types.DOUBLE_PRECISION()
+    return _type(types.NUMERIC, field.precision, field.scale) if field.precision > 0 else _type(types.DOUBLE_PRECISION)
 
 
 _BY_TYPE: dict[str, Callable[[Field], Type]] = {
-    "id": lambda _: types.VARCHAR(ID_LENGTH),
+    "id": lambda _: _type(types.VARCHAR, ID_LENGTH),
     "reference": lambda field: _text(field.length or ID_LENGTH, LONGEST_DECLARED),
     **dict.fromkeys(
         ("string", "picklist", "combobox", "email", "phone", "url", "encryptedstring"),
         lambda field: _text(field.length),
     ),
-    **dict.fromkeys(TEXT_TYPES | COMPOUND_TYPES, lambda _: types.TEXT()),
-    "boolean": lambda _: types.BOOLEAN(),
-    "int": lambda field: types.INTEGER() if field.digits <= INTEGER_DIGITS else types.BIGINT(),
-    "long": lambda _: types.BIGINT(),
+    **dict.fromkeys(TEXT_TYPES | COMPOUND_TYPES, lambda _: _type(types.TEXT)),
+    "boolean": lambda _: _type(types.BOOLEAN),
+    "int": lambda field: _type(types.INTEGER) if field.digits <= INTEGER_DIGITS else _type(types.BIGINT),
+    "long": lambda _: _type(types.BIGINT),
     **dict.fromkeys(("currency", "percent", "double"), _number),
-    "date": lambda _: types.DATE(),
-    "datetime": lambda _: postgresql.TIMESTAMP(timezone=True),
-    "time": lambda _: postgresql.TIME(),
+    "date": lambda _: _type(types.DATE),
+    "datetime": lambda _: _type(postgresql.TIMESTAMP, True),
+    "time": lambda _: _type(postgresql.TIME),
 }
 
 
@@ -58,7 +65,7 @@ def column_type(field: Field) -> tuple[Type, str]:
         return chosen, ""
     mapped = _BY_TYPE.get(field.type)
     if mapped is None:
-        return types.TEXT(), f"unknown Salesforce type {field.type!r}; stored as text"
+        return _type(types.TEXT), f"unknown Salesforce type {field.type!r}; stored as text"
     return mapped(field), ""
 
 
@@ -85,7 +92,7 @@ _CHOSEN: dict[str, Callable[..., Type]] = {
     "date": types.DATE,
     "time": postgresql.TIME,
     "timestamp": postgresql.TIMESTAMP,
-    "timestamptz": lambda: postgresql.TIMESTAMP(timezone=True),
+    "timestamptz": partial(postgresql.TIMESTAMP, timezone=True),
     "uuid": types.UUID,
     "jsonb": postgresql.JSONB,
     "bytea": postgresql.BYTEA,
@@ -95,7 +102,7 @@ _CHOSEN: dict[str, Callable[..., Type]] = {
 def parse_type(text: str) -> Type | None:
     """Return the PostgreSQL type that a person wrote, such as `numeric(18,2)`; None for what is none of `choices`."""
     found = read_type(text)
-    return _CHOSEN[found[0]](*found[1]) if found else None
+    return _type(_CHOSEN[found[0]], *found[1]) if found else None
 
 
 _WRITTEN = {

@@ -6,20 +6,22 @@ Reads the sources; what the database has, and how to get there, belongs in `fact
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import MetaData, create_mock_engine, exc
 
 from monarch_dagster.errors import MonarchError
-from monarch_dagster.memo import Memo, uncollected
+from monarch_dagster.memo import Memo
+from monarch_dagster.memory import take_apart, uncollected
 from monarch_dagster.salesforce.object_meta import FILE_NAME, ObjectMeta, digest, read_object_meta
 from monarch_dagster.schema.core_models import import_core_models, read_core_models, source_digest
 from monarch_dagster.schema.declared import CoreModels, EnumType, NamedSequence, View
 from monarch_dagster.schema.provider import Known, ProviderTables, add_provider_tables
+from monarch_dagster.streaming import streamed
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,10 @@ class Desired:
         """What a person should know of the mapping."""
         return self.provider.warnings
 
+    def close(self) -> None:
+        """Free the tables; they are not to be used any more."""
+        take_apart(self.metadata.tables.values())
+
 
 @uncollected()
 def build_desired(sources: Sources, taken: Taken | None = None, known: Mapping[str, Known] | None = None) -> Desired:
@@ -131,25 +137,29 @@ def build_desired(sources: Sources, taken: Taken | None = None, known: Mapping[s
     return Desired(metadata, tuple(sorted(schemas)), provider, *declared, meta, fingerprint)
 
 
-@uncollected()
-def ddl(desired: Desired) -> list[str]:
-    """Return the statements that build the desired schema in an empty database, in an order that works.
+def ddl(desired: Desired) -> Iterator[str]:
+    """Give the statements that build the desired schema in an empty database, in an order that works.
 
     Raises `MonarchError` for a declaration that SQLAlchemy has no DDL for.
     """
-    statements = [f'CREATE SCHEMA IF NOT EXISTS "{name}"' for name in desired.schemas]
-    statements += [kind.create_sql for kind in desired.enums] + [item.create_sql for item in desired.sequences]
+    yield from (f'CREATE SCHEMA IF NOT EXISTS "{name}"' for name in desired.schemas)
+    yield from (kind.create_sql for kind in desired.enums)
+    yield from (item.create_sql for item in desired.sequences)
+    yield from streamed(partial(_create_tables, desired.metadata))
+    yield from (view.create_sql for view in desired.views)
 
+
+@uncollected()
+def _create_tables(metadata: MetaData, send: Callable[[str], None]) -> None:
     def record(element: Any, *_: Any, **__: Any) -> None:
-        statements.append(str(element.compile(dialect=engine.dialect)).strip())
+        send(str(element.compile(dialect=engine.dialect)).strip())
 
     # Percent signs are doubled for the driver's own parameter style, which is not in play here.
     engine = create_mock_engine("postgresql+psycopg://", record, paramstyle="named")
     try:
-        desired.metadata.create_all(engine, checkfirst=False)
+        metadata.create_all(engine, checkfirst=False)
     except exc.SQLAlchemyError as error:
         raise MonarchError(f"The desired schema has no DDL: {error}", remedy="Correct the model.") from None
-    return [*statements, *(view.create_sql for view in desired.views)]
 
 
 def _in_the_way(models: CoreModels, schema: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from monarch_dagster.memo import uncollected
+from monarch_dagster.memory import uncollected
 from monarch_dagster.schema import catalog
 from monarch_dagster.schema.columns import ColumnParts, column_definition, column_parts, parse_column
 

@@ -28,7 +28,8 @@ def statements(objects: Mapping[str, Any], *, registry: bool = True) -> list[str
         for model in (ObjectRegistry, FieldRegistry):
             model.__table__.to_metadata(metadata)
     add_provider_tables(metadata, ObjectMeta.model_validate({"objects": objects}), "salesforce")
-    return ddl(Desired(metadata, tuple(sorted({str(table.schema) for table in metadata.tables.values()}))))
+    schemas = sorted({str(table.schema) for table in metadata.tables.values()})
+    return list(ddl(Desired(metadata, tuple(schemas))))
 
 
 def build(project: Project, objects: Mapping[str, Any], *, registry: bool = True) -> None:

@@ -12,7 +12,6 @@ type are no loss that could be allowed.
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,10 +26,11 @@ from monarch_dagster.migrations.judging import Judging
 from monarch_dagster.migrations.registry_rows import PROVIDER, is_registry
 from monarch_dagster.migrations.stored_values import (
     Column,
-    Columns,
+    Tables,
     find_written,
     hold,
     read_writes,
+    renamed_columns,
     stored_columns,
 )
 from monarch_dagster.postgres.engines import run_script
@@ -65,26 +65,26 @@ class Loss:
     retyped: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def find_losses(before: Columns, after: Columns, judged: Collection[tuple[int, int]] = ()) -> list[Loss]:
+def find_losses(before: Tables, after: Tables, judged: Collection[tuple[int, int]] = ()) -> list[Loss]:
     """Compare the stored columns before and after; return what is gone or of another type, a `Loss` a table.
 
-    What became of the values of the columns `judged` is known, so that their type does not matter.
+    What became of the values of the columns `judged`, by table and number, is known, so that their type does not
+    matter.
     """
-    tables_after = {oid for oid, _ in after}
-    gone: dict[int, list[str]] = defaultdict(list)
-    retyped: dict[int, dict[str, tuple[str, str]]] = defaultdict(dict)
-    names: dict[int, tuple[str, str]] = {}
-    for (oid, number), column in before.items():
-        now = after.get((oid, number))
-        names[oid] = (column.schema, column.table)
-        if now is None:
-            gone[oid].append(column.name)
-        elif now.type != column.type and (oid, number) not in judged:
-            retyped[oid][column.name] = column.type, now.type
-    losses = [
-        Loss(*names[oid], oid not in tables_after, tuple(sorted(gone[oid])), dict(sorted(retyped[oid].items())))
-        for oid in gone.keys() | retyped.keys()
-    ]
+    losses = []
+    for oid, table in before.items():
+        now = after.get(oid)
+        if now == table:
+            continue
+        there = now.columns() if now else {}
+        gone = sorted(column.name for number, column in table.columns().items() if number not in there)
+        retyped = {
+            column.name: (column.type, there[number].type)
+            for number, column in table.columns().items()
+            if number in there and there[number].type != column.type and (oid, number) not in judged
+        }
+        if gone or retyped:
+            losses.append(Loss(table.schema, table.table, now is None, tuple(gone), dict(sorted(retyped.items()))))
     return sorted(losses, key=lambda loss: (loss.schema, loss.table))
 
 
@@ -134,7 +134,7 @@ def guarded(
     ]
     # Locks went with the savepoint, so that rows may be others by now.
     judging = _run_judged(connection, revision, lambda: _run_inside(connection, revision, run))
-    renamed = {column: after[key] for key, column in before.items() if key in after}
+    renamed = renamed_columns(before, after) if unknown else {}
     lines = _lost_in_conversions(judging)
     lines += [line for item in unknown for line in item.told_after(connection, renamed[item.column])]
     lines += [line for item in held if item for line in item.told_after(connection)]

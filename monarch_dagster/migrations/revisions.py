@@ -102,14 +102,16 @@ def parse_revision(path: Path, content: bytes) -> Revision:
     """
     try:
         text = content.decode("utf-8")
-        compile(_unchecked(text), str(path), "exec", dont_inherit=True)
+        head, generated = _head(text), _is_as_generated(text)
+        # The operations as they were generated are valid Python, and may be many.
+        compile(head if generated else text, str(path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         place = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise MonarchError(
             f"{path}{place} is not valid Python: {error.msg if isinstance(error, SyntaxError) else error}.",
             remedy="Correct the file, or bring back its last good version with git.",
         ) from None
-    said = _said_ids(text)
+    said = _said_ids(head)
     if said is None:
         raise MonarchError(
             f"{path} does not say its revision and its one down_revision, each as a plain string (or None).",
@@ -128,19 +130,25 @@ def parse_revision(path: Path, content: bytes) -> Revision:
         hashlib.sha256(content).hexdigest(),
         message.strip(),
         hazards,
-        edited=not _is_as_generated(text),
+        edited=not generated,
         empty=said_bodies(text) == ("pass", "pass"),
         proposal=proposal[1] if proposal else "",
         proposal_size=int(proposal[2] or 1) if proposal else 1,
-        replaces=_replaces(text, path),
+        replaces=_replaces(head, path),
     )
 
 
-def _said_ids(text: str) -> tuple[str, str | None] | None:
-    """Return what a file says of its revision and its down revision; None where it does not say both plainly."""
+def _head(text: str) -> str:
+    """Return what stands above the operations; of a file of another form than the template's, all of it."""
+    found = _BODIES.search(text)
+    return text[: found.start()] if found else text
+
+
+def _said_ids(head: str) -> tuple[str, str | None] | None:
+    """Return what a file's head says of its revision and its down revision; None where it does not say both plainly."""
     try:
         # The first of each is the header's; SQL in a string may hold a line that looks the same.
-        values = {name: ast.literal_eval(value) for name, value in reversed(_ASSIGNMENT.findall(text))}
+        values = {name: ast.literal_eval(value) for name, value in reversed(_ASSIGNMENT.findall(head))}
         revision, down_revision = values["revision"], values["down_revision"]
     except (KeyError, ValueError, SyntaxError):
         return None
@@ -149,14 +157,8 @@ def _said_ids(text: str) -> tuple[str, str | None] | None:
 
 def _is_as_generated(text: str) -> bool:
     """Say whether the operations are those that the id was made from."""
-    said, bodies = _said_ids(text), said_bodies(text)
+    said, bodies = _said_ids(_head(text)), said_bodies(text)
     return said is not None and bodies is not None and said[0] == revision_id(said[1], *bodies)
-
-
-def _unchecked(text: str) -> str:
-    """Return what of a file may not be valid Python: the operations as they were generated are, and may be many."""
-    found = _BODIES.search(text)
-    return text[: found.start()] if found and _is_as_generated(text) else text
 
 
 def file_name(revision: str, message: str, now: datetime) -> str:

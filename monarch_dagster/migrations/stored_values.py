@@ -21,11 +21,13 @@ c.relpersistence <> 't'
 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'alembic') AND n.nspname !~ '^pg_toast'
 """
 _COLUMNS = f"""
-SELECT c.oid, n.nspname, c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod)
+SELECT c.oid, n.nspname, c.relname, array_agg(a.attnum ORDER BY a.attnum),
+    array_agg(a.attname::text ORDER BY a.attnum), array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 WHERE c.relkind IN ('r', 'p') AND {_STORED}
+GROUP BY c.oid, n.nspname, c.relname
 """
 # What pg_stat_xact_user_tables shows of a table that holds rows, and its file, which TRUNCATE and rewrites replace.
 _WRITES = f"""
@@ -59,7 +61,24 @@ class Writes:
     deleted: int
 
 
-Columns = Mapping[tuple[int, int], Column]
+@dataclass(frozen=True)
+class Stored:
+    """A table and its stored columns: their numbers in it, names, and types."""
+
+    schema: str
+    table: str
+    numbers: Sequence[int]
+    names: Sequence[str]
+    types: Sequence[str]
+
+    def columns(self) -> dict[int, Column]:
+        """Return the columns by their numbers."""
+        described = zip(self.numbers, self.names, self.types, strict=True)
+        return {number: Column(self.schema, self.table, name, type_) for number, name, type_ in described}
+
+
+# By oid.
+Tables = Mapping[int, Stored]
 
 
 @dataclass(frozen=True)
@@ -87,10 +106,21 @@ class Held:
 
 
 @uncollected()
-def stored_columns(connection: Connection) -> Columns:
-    """Read the columns that hold values, by their table's oid and their number in it."""
-    rows = connection.exec_driver_sql(_COLUMNS)
-    return {(oid, number): Column(schema, table, name, type_) for oid, schema, table, number, name, type_ in rows}
+def stored_columns(connection: Connection) -> Tables:
+    """Read the tables with columns that hold values."""
+    return {oid: Stored(*described) for oid, *described in connection.exec_driver_sql(_COLUMNS)}
+
+
+def renamed_columns(before: Tables, after: Tables) -> dict[Column, Column]:
+    """Return what the columns that stay are called after a revision."""
+    return {
+        column: there[number]
+        for oid, table in before.items()
+        if oid in after
+        for there in [after[oid].columns()]
+        for number, column in table.columns().items()
+        if number in there
+    }
 
 
 def read_writes(connection: Connection) -> Mapping[int, Writes]:
@@ -109,18 +139,15 @@ def find_written(before: Mapping[int, Writes], after: Mapping[int, Writes]) -> s
 
 
 def hold(
-    connection: Connection, table: int, before: Columns, after: Columns, left_out: Collection[Column], *, whole: bool
+    connection: Connection, table: int, before: Tables, after: Tables, left_out: Collection[Column], *, whole: bool
 ) -> Held | None:
     """Lock a table, so that nobody else writes to it, and count what it holds; None where no column of it stays.
 
-    `before` and `after` are the columns around the revision, `left_out` those of before that are judged otherwise;
+    `before` and `after` are the tables around the revision, `left_out` those of before that are judged otherwise;
     `whole` counts the partitions with it.
     """
-    kept = [
-        (column, after[key])
-        for key, column in before.items()
-        if key[0] == table and key in after and column not in left_out
-    ]
+    there = {table: before[table]} if table in before else {}
+    kept = [(old, new) for old, new in renamed_columns(there, after).items() if old not in left_out]
     if not kept:
         return None
     columns, renamed = zip(*kept, strict=True)

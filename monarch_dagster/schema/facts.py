@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 
 from monarch_dagster.memory import uncollected
 from monarch_dagster.schema import catalog
-from monarch_dagster.schema.columns import ColumnParts, column_definition, column_parts, parse_column
+from monarch_dagster.schema.columns import ColumnParts, column_parts, parse_column
 
 __all__ = [
     "Aspects",
@@ -128,7 +128,7 @@ class Facts:
         found = {}
         for name, aspects in self.relations.items():
             if not _is_carried_whole(name, aspects):
-                carried = [aspect for aspect in aspects if _is_carried(name, aspect)]
+                carried = _carried(name, aspects)
                 found[name] = {key: aspects[key] for key in aspects.keys() - carried} if carried else aspects
         return self._with(found)
 
@@ -139,7 +139,7 @@ class Facts:
             if _is_carried_whole(name, aspects):
                 found.append(name)
             else:
-                found += [f"{name}: {aspect}" for aspect in aspects if _is_carried(name, aspect)]
+                found += [f"{name}: {aspect}" for aspect in _carried(name, aspects)]
         return tuple(sorted(found))
 
     def only(self, names: Iterable[str]) -> Facts:
@@ -209,8 +209,8 @@ def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
     for oid, schema, name, kind, *described in run(catalog.RELATIONS, arguments):
         names[oid] = f"{_KINDS[kind]} {schema}.{name}"
         by_oid[oid] = relations[names[oid]] = _relation(*described)
-    for oid, name, *defined, comment in run(catalog.COLUMNS, arguments):
-        by_oid[oid].update(_aspect(f"column {name}", column_definition(*defined), comment))
+    for oid, columns, definitions in run(catalog.COLUMNS, arguments):
+        by_oid[oid].update(zip(columns, definitions, strict=True))
     for oid, name, definition, comment in run(catalog.CONSTRAINTS, arguments):
         by_oid[oid].update(_aspect(f"constraint {name}", _settled(definition), comment))
     for oid, name, definition, valid, comment in run(catalog.INDEXES, arguments):
@@ -259,9 +259,10 @@ def _is_carried_whole(relation: str, aspects: Aspects) -> bool:
     return not relation.startswith(DECLARED_RELATIONS) or PARTITION in aspects
 
 
-def _is_carried(relation: str, aspect: str) -> bool:
-    beside = not relation.startswith("table ")
-    return aspect.startswith(CARRIED_ASPECTS) or (beside and aspect.startswith(CARRIED_ASPECTS_BESIDE_TABLES))
+def _carried(relation: str, aspects: Aspects) -> list[str]:
+    beside = () if relation.startswith("table ") else CARRIED_ASPECTS_BESIDE_TABLES
+    carried = (*CARRIED_ASPECTS, *beside)
+    return [aspect for aspect in aspects if aspect.startswith(carried)]
 
 
 def relation_hash(aspects: Aspects) -> str:

@@ -69,7 +69,8 @@ def _operations(found: Facts, wanted: Facts, words: Words, concurrent: bool) -> 
     untouched = {name: Changes() for name in kept if name not in changes}
     cast = {f"{name}.{column}" for name, columns in altered.items() for column in columns.converted}
     rebuild_references(before, changes | untouched, cast)
-    for name, items in (changes | untouched).items():
+    changes |= {name: items for name, items in untouched.items() if items.add}
+    for name, items in changes.items():
         yield from plan_constraints(name, before[name], after[name], items, words, concurrent)
 
     used = {name for name in enums if any(recast_columns(after[table], {name}) for table in kept)}

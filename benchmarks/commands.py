@@ -67,7 +67,7 @@ SENSOR = """{ sensorOrError(sensorSelector: {
 STOP_SENSOR = "mutation ($id: String!) { stopSensor(id: $id) { ... on PythonError { message } } }"
 LAUNCH = """mutation ($location: String!, $job: String!, $config: RunConfigData!) { launchRun(executionParams: {
   selector: {repositoryLocationName: $location, repositoryName: "__repository__", jobName: $job}, runConfigData: $config
-}) { ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+}) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 RUNNING = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "MANAGED")
 

@@ -4,7 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: demo dev test soak check bench format help
+.PHONY: demo dev test soak check bench growth format help
 
 $(STAMP): pyproject.toml
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -32,6 +32,11 @@ check: $(STAMP) ## Lint, formatting and types
 bench: $(STAMP) ## Measure
 	@$(VENV)/bin/python -m benchmarks
 	@$(VENV)/bin/python -m benchmarks.fetching
+	@$(VENV)/bin/python -m benchmarks.commands
+
+growth: $(STAMP) ## Measure how the seconds grow with the org, and draw it (an hour or more)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	@$(VENV)/bin/python -m benchmarks.growth
 
 format: $(STAMP) ## Format the code
 	@$(VENV)/bin/ruff check --fix .

@@ -13,8 +13,6 @@ import logging
 import resource
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -29,6 +27,7 @@ from sqlalchemy import URL, MetaData, event, exc
 from sqlalchemy.engine import Engine
 
 from benchmarks.plain import PlainAlembic
+from benchmarks.processes import embedded_servers, ending, output_of
 from benchmarks.synthetic import synthetic_org, with_field_added, with_object_added
 from monarch_dagster.memo import Memo
 from monarch_dagster.migrations.apply import apply_revisions
@@ -39,7 +38,7 @@ from monarch_dagster.migrations.proofs import Proofs, Prover
 from monarch_dagster.migrations.situation import Situation
 from monarch_dagster.migrations.status import read_status
 from monarch_dagster.migrations.transcript import batches, joined
-from monarch_dagster.postgres.embedded import EmbeddedCluster, shadow_cluster, target_cluster
+from monarch_dagster.postgres.embedded import EmbeddedCluster
 from monarch_dagster.postgres.engines import connect, first_line, run_script
 from monarch_dagster.postgres.shadow import TEMPLATE_PREFIX, ShadowServer
 from monarch_dagster.salesforce.object_meta import ObjectMeta, write_object_meta
@@ -122,12 +121,8 @@ def main() -> None:
 
 @contextmanager
 def _servers(folder: Path) -> Iterator[Servers]:
-    targets, shadows = target_cluster(folder), shadow_cluster(folder)
-    try:
+    with embedded_servers(folder) as (targets, shadows):
         yield Servers(targets, ShadowServer(shadows.url("postgres"), owned=True))
-    finally:
-        targets.stop()
-        shadows.remove()
 
 
 def _monarch(root: Path, org: ObjectMeta, changed: int, servers: Servers, results: Results) -> None:
@@ -229,8 +224,7 @@ def _forget(memo: Memo, shadows: ShadowServer | None = None) -> None:
 def _peak(name: str, arguments: argparse.Namespace) -> int:
     """Return the peak memory, in megabytes, of a process that does one round."""
     sizes = ["--objects", arguments.objects, "--fields", arguments.fields, "--changed", arguments.changed]
-    command = [sys.executable, "-m", "benchmarks", *map(str, sizes), "--repeat", "1", "--only", name]
-    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return int(output_of("-m", "benchmarks", *map(str, sizes), "--repeat", "1", "--only", name))
 
 
 @contextmanager
@@ -281,4 +275,4 @@ def _both(results: Results) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    ending(main)

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 # PostgreSQL, "Limits"; dropped ones count.
 MOST_COLUMNS = 1600
+# Few definitions make up most columns.
+_DIFFERENT = 1000
 _QUOTED = r'"(?:[^"]|"")*+"'
 _DEFINITION = re.compile(
     rf"""
@@ -46,6 +49,7 @@ class ColumnParts:
     validated: bool = True
 
 
+@lru_cache(_DIFFERENT)
 def parse_column(definition: str) -> ColumnParts:
     """Take the definition of a column apart."""
     found = _match(definition).groupdict(default="")

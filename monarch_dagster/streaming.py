@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, Queue
@@ -11,16 +11,17 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_AHEAD = 1000
+# So many are made and not used yet.
+AHEAD = 1000
 _LOOK_SECONDS = 0.05
 
 
-def streamed(produce: Callable[[Callable[[T], None]], object]) -> Iterator[T]:
+def streamed(produce: Callable[[Callable[[T], None]], object]) -> Generator[T, None, None]:
     """Give what `produce` hands to its argument, while it goes on in a thread of its own, a little ahead.
 
     What it raises is raised here. Closed early, the iterator ends it at what it hands over next.
     """
-    queue: Queue[list[T]] = Queue(_AHEAD)
+    queue: Queue[list[T]] = Queue(AHEAD)
     closed = Event()
 
     def hand_over(item: T) -> None:

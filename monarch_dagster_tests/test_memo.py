@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 
 from monarch_dagster import memo as module
 from monarch_dagster.memo import KEPT, Memo
-from monarch_dagster.memory import forgetting, uncollected
 
 
 def test_what_was_put_is_there_for_its_kind_and_whole_key_and_for_no_other(tmp_path: Path) -> None:
@@ -60,28 +58,3 @@ def test_of_each_kind_the_ones_used_last_stay(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("facts-*"))) == KEPT
     assert memo.get("facts", "1") is None
     assert memo.get("other", "a") == 1
-
-
-def test_the_collector_is_held_off_and_works_again_also_after_an_error() -> None:
-    with pytest.raises(ValueError, match="inside"), uncollected():
-        with uncollected():
-            assert not gc.isenabled()
-        assert not gc.isenabled()
-        raise ValueError("inside")
-    assert gc.isenabled()
-
-
-def test_what_is_in_use_no_more_is_freed_while_the_collector_is_held_off() -> None:
-    import weakref
-
-    class Knot:
-        def __init__(self) -> None:
-            self.self = self
-
-    with forgetting() as forget:
-        knot = Knot()
-        gone = weakref.ref(knot)
-        del knot
-        assert gone() is not None
-        forget()
-        assert gone() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import shutil
 from collections.abc import Mapping
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Table
 
 from monarch_dagster.errors import MonarchError
 from monarch_dagster.memo import Memo
+from monarch_dagster.memory import uncollected
 from monarch_dagster.migrations import coverage as coverage_module
 from monarch_dagster.migrations.coverage import coverage
 from monarch_dagster.migrations.generate import Proposal, propose
@@ -243,3 +246,15 @@ def test_what_changes_while_it_is_read_is_not_kept(kept: Project, monkeypatch: p
         patch.setattr(desired_module, "read_object_meta", changing)
         assert [change.aspect for change in kept.generate().changes] == ["column other__c"]
     assert "column added__c" in [change.aspect for change in kept.generate().changes]
+
+
+def test_the_long_way_leaves_no_tables_for_the_collector(project: Project) -> None:
+    project.write_meta(account())
+    project.generate()
+    gc.collect()
+    sources, shadows = replace(project.sources, memo=Memo()), replace(project.shadows, memo=Memo())
+    with uncollected():
+        assert propose(sources, shadows, project.prover.proofs).revisions == ()
+        assert coverage(sources, shadows).covered
+        left = [item for item in gc.get_objects() if isinstance(item, Table) and "schema" in vars(item)]
+    assert [table.key for table in left if table.schema == project.sources.provider_schema] == []

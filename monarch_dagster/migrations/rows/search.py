@@ -73,6 +73,16 @@ class Search:
                 self.ahead, self.refused = False, []
         return self._insert()
 
+    def guess(self) -> Row | None:
+        """Return the row that is tried first; None where there is none, or PostgreSQL would have to be asked for it."""
+        table = self.table
+        if table.checks or table.references or any(key.deferrable for key in table.keys):
+            return None
+        self.ahead = table.has_plans()
+        with suppress(NoRowError):
+            return self._choose(self._variables({}), [])
+        return None
+
     def _insert(self) -> Row:
         variables = self._variables({})
         rules = self._check_rules([check for check in self.table.checks if check.planned], variables)
@@ -210,11 +220,10 @@ class Search:
         return f"CAST({text} AS {column.type})"
 
     def _try(self, row: Row) -> exc.DBAPIError | None:
-        given = {name: value for name, value in row.items() if value is not Left.TO_DEFAULT}
-        what = f"({', '.join(map(quote, given))}) VALUES ({', '.join(map(_literal, given.values()))})"
-        statement = f"INSERT INTO {self.table.quoted} {what if given else 'DEFAULT VALUES'}"
         try:
-            run_script(self.connection, f"SAVEPOINT monarch_row; {statement}; RELEASE SAVEPOINT monarch_row")
+            run_script(
+                self.connection, f"SAVEPOINT monarch_row; {insertion(self.table, row)}; RELEASE SAVEPOINT monarch_row"
+            )
         except exc.DBAPIError as error:
             run_script(self.connection, "ROLLBACK TO SAVEPOINT monarch_row; RELEASE SAVEPOINT monarch_row")
             return error
@@ -246,6 +255,13 @@ class Search:
         except exc.DBAPIError:
             return False
         return True
+
+
+def insertion(table: Table, row: Row) -> str:
+    """Return the statement that puts a row into a table."""
+    given = {name: value for name, value in row.items() if value is not Left.TO_DEFAULT}
+    what = f"({', '.join(map(quote, given))}) VALUES ({', '.join(map(_literal, given.values()))})"
+    return f"INSERT INTO {table.quoted} {what if given else 'DEFAULT VALUES'}"
 
 
 def _rule(variables: Sequence[Variable], columns: Sequence[str], holds: Callable[[Row], bool]) -> Rule:

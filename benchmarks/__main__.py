@@ -98,7 +98,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     org = synthetic_org(arguments.objects, arguments.fields)
-    rounds = {"monarch": _monarch, "alembic": _alembic}
+    rounds = {"monarch": run_monarch, "alembic": run_alembic}
     names = [arguments.only] if arguments.only else list(rounds)
     results = {name: Results() for name in names}
     # Before this process grows: a process begins with the peak of the one that began it.
@@ -125,7 +125,8 @@ def _servers(folder: Path) -> Iterator[Servers]:
         yield Servers(targets, ShadowServer(shadows.url("postgres"), owned=True))
 
 
-def _monarch(root: Path, org: ObjectMeta, changed: int, servers: Servers, results: Results) -> None:
+def run_monarch(root: Path, org: ObjectMeta, changed: int, servers: Servers, results: Results) -> None:
+    """Do all the work once with Monarch, in a folder and a database of its own; note what it takes in `results`."""
     root.mkdir()
     (root / "client_models.py").write_text(MODELS)
     memo, target = Memo(root / "memo"), servers.targets.url(root.name)
@@ -163,7 +164,8 @@ def _monarch(root: Path, org: ObjectMeta, changed: int, servers: Servers, result
     apply(f"{changed} objects applied")
 
 
-def _alembic(root: Path, org: ObjectMeta, changed: int, servers: Servers, results: Results) -> None:
+def run_alembic(root: Path, org: ObjectMeta, changed: int, servers: Servers, results: Results) -> None:
+    """Do the same once with plain Alembic, as far as it comes."""
     with connect(servers.targets.url(root.name)) as connection, _failing(results):
         plain = PlainAlembic(root, connection, SCHEMA)
 

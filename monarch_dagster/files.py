@@ -63,7 +63,7 @@ def folder_lock(folder: Path, *, write: bool) -> Iterator[None]:
     try:
         if write:
             folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
         yield  # nothing is there to be locked
         return

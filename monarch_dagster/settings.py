@@ -57,10 +57,10 @@ class Settings:
         root = project_root(directory or Path.cwd())
         given = {**dotenv_values(root / ".env"), **(os.environ if environment is None else environment)}
         values = {name: value for name, value in given.items() if value}
-        home = root / values.get("MONARCH_HOME", ".monarch")
+        home = _folder(root, "MONARCH_HOME", values.get("MONARCH_HOME", ".monarch"))
         sources = Sources(
             root=root,
-            schema_dir=root / values.get("MONARCH_SCHEMA_DIR", "src/custom/schema"),
+            schema_dir=_folder(root, "MONARCH_SCHEMA_DIR", values.get("MONARCH_SCHEMA_DIR", "src/custom/schema")),
             core_models=values.get("MONARCH_CORE_MODELS", "monarch_dagster.models"),
             provider_schema=check_schema_name(
                 values.get("MONARCH_PROVIDER_SCHEMA", "salesforce"), "MONARCH_PROVIDER_SCHEMA"
@@ -131,6 +131,15 @@ def project_root(directory: Path) -> Path:
     """Return the nearest parent of `directory` (itself included) that holds `workspace.yaml`, else `directory`."""
     directory = directory.resolve()
     return next((path for path in (directory, *directory.parents) if (path / WORKSPACE_FILE).is_file()), directory)
+
+
+def _folder(root: Path, variable: str, value: str) -> Path:
+    path = root / value
+    if path.exists() and not path.is_dir():
+        raise MonarchError(
+            f"{variable} leads to {path}, which is a file.", remedy="Let it name a folder; what is not there is made."
+        )
+    return path
 
 
 def _check_salesforce(values: Mapping[str, str]) -> None:

@@ -119,6 +119,14 @@ def test_credentials_go_over_https_or_to_this_machine_only(
         Settings.load({variable: value}, root)
 
 
+@pytest.mark.parametrize("variable", ["MONARCH_HOME", "MONARCH_SCHEMA_DIR"])
+def test_a_file_where_a_folder_belongs_is_told(root: Path, variable: str) -> None:
+    (root / "file").write_text("")
+    with pytest.raises(MonarchError, match=f"{variable} leads to {root}/file, which is a file"):
+        Settings.load({variable: "file"}, root)
+    assert Settings.load({variable: "new"}, root)
+
+
 def test_another_process_is_led_to_the_same_folders_and_target(root: Path) -> None:
     settings = Settings.load({"MONARCH_HOME": "h", "MONARCH_DATABASE_URL": "postgresql://h/d"}, root)
     again = Settings.load(settings.environment(), root)

@@ -89,7 +89,8 @@ def _said(error: exc.DBAPIError) -> str:
 
 
 def _shown(error: exc.DBAPIError) -> str:
-    statement = " ".join((error.statement or "").split())
+    # Alembic and SQLAlchemy double percent signs for the driver.
+    statement = " ".join((error.statement or "").replace("%%", "%").split())
     return f"\n  in: {statement[:300]}{' …' if len(statement) > 300 else ''}" if statement else ""
 
 

@@ -72,8 +72,9 @@ def test_a_file_that_says_no_revision_is_named(project: Project) -> None:
     [
         ("raise ValueError('not today')", r"bbbb failed: ValueError: not today"),
         ("op.execute('CREATE TABLE landing.half (id int)'); op.execute('SELECT 1/0')", r"(?s)bbbb.*division by zero"),
+        ("op.execute(\"SELECT nowhere('5 %')\")", r"(?s)nowhere.* does not exist.*in: SELECT nowhere\('5 %'\)"),
     ],
-    ids=["its code raises", "PostgreSQL refuses a statement"],
+    ids=["its code raises", "PostgreSQL refuses a statement", "a statement with a percent sign"],
 )
 def test_a_revision_that_does_not_run_is_refused_before_anything_is_applied(
     project: Project, body: str, expected: str

@@ -94,24 +94,26 @@ def main() -> None:
     parser.add_argument("--changed", type=int, default=100, help="objects that get a field at once")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--only", choices=["monarch", "alembic"], help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     org = synthetic_org(arguments.objects, arguments.fields)
-    rounds = {"monarch": run_monarch, "alembic": run_alembic}
-    names = [arguments.only] if arguments.only else list(rounds)
-    results = {name: Results() for name in names}
-    # Before this process grows: a process begins with the peak of the one that began it.
-    memory = {} if arguments.only else {name: _peak(name, arguments) for name in names}
-    with tempfile.TemporaryDirectory(prefix="monarch-bench-") as folder, _servers(Path(folder)) as servers:
-        for number in range(arguments.repeat):
-            for name in names:
-                rounds[name](Path(folder) / f"{name}_{number}", org, arguments.changed, servers, results[name])
-            if not arguments.only:
-                _measure_floors(f"floor_{number}", org, servers, results["monarch"])
+    results = {name: Results() for name in ROUNDS}
     if arguments.only:
+        name, folder = arguments.only
+        with _servers(Path(folder)) as servers:
+            ROUNDS[name](Path(folder) / name, org, arguments.changed, servers, results[name])
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)  # noqa: T201 - read by who began this process
         return
+    with tempfile.TemporaryDirectory(prefix="monarch-bench-") as folder:
+        # Before this process grows: a process begins with the peak of the one that began it. What these leave stays to
+        # the end: some file systems are slow to create files for minutes after many were deleted.
+        memory = {name: _peak(name, Path(folder) / f"peak_{name}", arguments) for name in ROUNDS}
+        with _servers(Path(folder)) as servers:
+            for number in range(arguments.repeat):
+                for name, do in ROUNDS.items():
+                    do(Path(folder) / f"{name}_{number}", org, arguments.changed, servers, results[name])
+                _measure_floors(f"floor_{number}", org, servers, results["monarch"])
     if arguments.json:
         found = {name: {"seconds": item.seconds, "statements": item.statements} for name, item in results.items()}
         print(json.dumps({"megabytes": memory, **found}))  # noqa: T201 - the result
@@ -183,6 +185,9 @@ def run_alembic(root: Path, org: ObjectMeta, changed: int, servers: Servers, res
         results.time(f"{changed} objects applied", plain.apply)
 
 
+ROUNDS = {"monarch": run_monarch, "alembic": run_alembic}
+
+
 def _measure_floors(name: str, org: ObjectMeta, servers: Servers, results: Results) -> None:
     """Measure what nobody can go below: the catalog's answer, the statements themselves, a copy of the files."""
     metadata = MetaData()
@@ -223,10 +228,11 @@ def _forget(memo: Memo, shadows: ShadowServer | None = None) -> None:
             run_script(connection, f'DROP DATABASE "{name}"')
 
 
-def _peak(name: str, arguments: argparse.Namespace) -> int:
-    """Return the peak memory, in megabytes, of a process that does one round."""
+def _peak(name: str, folder: Path, arguments: argparse.Namespace) -> int:
+    """Return the peak memory, in megabytes, of a process that does one round, in a folder that stays."""
+    folder.mkdir()
     sizes = ["--objects", arguments.objects, "--fields", arguments.fields, "--changed", arguments.changed]
-    return int(output_of("-m", "benchmarks", *map(str, sizes), "--repeat", "1", "--only", name))
+    return int(output_of("-m", "benchmarks", *map(str, sizes), "--only", name, str(folder)))
 
 
 @contextmanager

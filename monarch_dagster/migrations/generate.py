@@ -24,16 +24,16 @@ from monarch_dagster.migrations.chain import Chain, load_chain
 from monarch_dagster.migrations.changes import ProviderColumn, provider_columns
 from monarch_dagster.migrations.coverage import NOTHING, Kept, checked_sources
 from monarch_dagster.migrations.proofs import Proofs
-from monarch_dagster.migrations.replay import desired_facts, keep_clone, keep_facts, known_tables, replayed
+from monarch_dagster.migrations.replay import Replayed, desired_facts, keep_clone, keep_facts, known_tables, replayed
 from monarch_dagster.migrations.revisions import BASE, Hazard, Revision, file_name, revision_id
 from monarch_dagster.migrations.undeclared import remedy, undeclared
 from monarch_dagster.postgres.engines import connect
 from monarch_dagster.postgres.shadow import ShadowServer
-from monarch_dagster.schema.desired import Sources
+from monarch_dagster.schema.desired import Desired, Sources
 from monarch_dagster.schema.facts import Difference, Facts, carry, differences, read_facts, user_schemas
 
 if TYPE_CHECKING:
-    from monarch_dagster.migrations.compose import Draft
+    from monarch_dagster.migrations.compose import Draft, Way
     from monarch_dagster.migrations.prove import Proved
     from monarch_dagster.migrations.renames import Rename
     from monarch_dagster.migrations.superseding import OpenProposals
@@ -191,11 +191,7 @@ def _propose_on(
     *,
     fresh: bool = False,
 ) -> Proposal:
-    from monarch_dagster.migrations.compose import Way, compose, summarise
-    from monarch_dagster.migrations.limits import check_columns, used_after
-    from monarch_dagster.migrations.prove import prove_drafts
-    from monarch_dagster.migrations.provider_renames import provider_hints
-    from monarch_dagster.migrations.renames import find_renames, likely_renames
+    from monarch_dagster.migrations.renames import find_renames
     from monarch_dagster.migrations.said_renames import said_renames
 
     with replayed(shadows, chain, fresh=fresh) as here, ExitStack() as stack:
@@ -226,40 +222,67 @@ def _propose_on(
             return replace(_propose_on(sources, rest, shadows, message, None, fresh=fresh), superseded=superseded)
         if refusal is not None:
             raise refusal
-        url = here.url
-        renamed = renamed_facts(url, before, renames)
-        way = Way(before, renamed, carry(renamed, declared), renames)
-        check_columns(renamed, way.wanted, used_after(url, renames))
-        changes = tuple(differences(way.wanted, way.renamed))
-        drafts = compose(chain.head, way, desired, message or summarise(changes, renames))
-        proofs = prove_drafts(url, drafts, before, shadows.memo)
-        revisions = tuple(_proposed(chain, item, message, proof) for item, proof in zip(drafts, proofs, strict=True))
-        # The clone is now what the next command would have to replay, and compare with the same.
-        extended, end = chain.extended(*map(_as_read, revisions)), proofs[-1].facts
-        keep_clone(shadows, extended, url)
-        keep_facts(shadows, extended, end)
-        if not renames and carry(end, declared) == end:
-            Kept(NOTHING, shadows, extended).keep([desired.warnings, end.carried()], desired)
-        hints = (
-            *likely_renames(way.renamed, way.wanted, desired.metadata),
-            *provider_hints(before, way.renamed, desired.meta, sources.provider_schema, str(sources.object_meta_path)),
-        )
-        if lines := undeclared(chain, way.wanted, way.renamed):
-            hints = (*hints, remedy(lines))
-        for hint in hints:
-            log.warning("%s", hint)
-        changes = (*(item.change for item in renames), *changes)
-        return Proposal(
-            chain.head,
-            revisions,
-            changes,
-            (*desired.warnings, *hints),
-            drafts[0].proposal,
-            before.carried(),
-            columns=provider_columns(changes, way.wanted, desired.metadata),
-            postgresql=shadows.major,
-            proof_seconds=sum(item.seconds for item in proofs),
-        )
+        return _propose_way(sources, chain, shadows, message, here, desired, declared, renames)
+
+
+def _propose_way(
+    sources: Sources,
+    chain: Chain,
+    shadows: ShadowServer,
+    message: str,
+    here: Replayed,
+    desired: Desired,
+    declared: Facts,
+    renames: tuple[Rename, ...],
+) -> Proposal:
+    """Compose what takes the chain to what is declared, and prove it on the chain's clone."""
+    from monarch_dagster.migrations.compose import Way, compose, summarise
+    from monarch_dagster.migrations.limits import check_columns, used_after
+    from monarch_dagster.migrations.prove import prove_drafts
+
+    before, url = here.facts, here.url
+    renamed = renamed_facts(url, before, renames)
+    way = Way(before, renamed, carry(renamed, declared), renames)
+    check_columns(renamed, way.wanted, used_after(url, renames))
+    changes = tuple(differences(way.wanted, way.renamed))
+    drafts = compose(chain.head, way, desired, message or summarise(changes, renames))
+    proofs = prove_drafts(url, drafts, before, shadows.memo)
+    revisions = tuple(_proposed(chain, item, message, proof) for item, proof in zip(drafts, proofs, strict=True))
+    # The clone is now what the next command would have to replay, and compare with the same.
+    extended, end = chain.extended(*map(_as_read, revisions)), proofs[-1].facts
+    keep_clone(shadows, extended, url)
+    keep_facts(shadows, extended, end)
+    if not renames and carry(end, declared) == end:
+        Kept(NOTHING, shadows, extended).keep([desired.warnings, end.carried()], desired)
+    changes = (*(item.change for item in renames), *changes)
+    return Proposal(
+        chain.head,
+        revisions,
+        changes,
+        (*desired.warnings, *_hints(sources, chain, way, desired)),
+        drafts[0].proposal,
+        before.carried(),
+        columns=provider_columns(changes, way.wanted, desired.metadata),
+        postgresql=shadows.major,
+        proof_seconds=sum(item.seconds for item in proofs),
+    )
+
+
+def _hints(sources: Sources, chain: Chain, way: Way, desired: Desired) -> tuple[str, ...]:
+    """Return what a person should know of renames and of what no source declares; it is logged, too."""
+    from monarch_dagster.migrations.provider_renames import provider_hints
+    from monarch_dagster.migrations.renames import likely_renames
+
+    file = str(sources.object_meta_path)
+    hints = (
+        *likely_renames(way.renamed, way.wanted, desired.metadata),
+        *provider_hints(way.before, way.renamed, desired.meta, sources.provider_schema, file),
+    )
+    if lines := undeclared(chain, way.wanted, way.renamed):
+        hints = (*hints, remedy(lines))
+    for hint in hints:
+        log.warning("%s", hint)
+    return hints
 
 
 def _nothing(chain: Chain, warnings: tuple[str, ...], carried: tuple[str, ...]) -> Proposal:

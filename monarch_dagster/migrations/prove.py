@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 
 from monarch_dagster.errors import IrreversibleRevision, MonarchError
 from monarch_dagster.memo import Memo
@@ -30,8 +30,8 @@ from monarch_dagster.migrations.rows import Snapshot, fill, least, lost, rewritt
 from monarch_dagster.migrations.scripts import STUB, write_stub
 from monarch_dagster.migrations.transcribe import transcript
 from monarch_dagster.migrations.transcript import Transcript
-from monarch_dagster.postgres.engines import connect, run_script
-from monarch_dagster.schema.facts import Facts, differences
+from monarch_dagster.postgres.engines import connect, reading, run_script
+from monarch_dagster.schema.facts import Facts, differences, read_facts, user_schemas
 
 SHOWN_DIFFERENCES = 10
 # Tables whose rows stop a revision are emptied one after the other; then all are.
@@ -118,6 +118,32 @@ def prove_file(url: URL, item: Revision, before: Facts, memo: Memo, *, proved: b
         return _prove(url, versions, subject, before)
 
 
+@dataclass(frozen=True)
+class _Clone:
+    """The clone that a proof runs on, and a connection that looks at it between the legs, at rest meanwhile.
+
+    Its catalog is not read anew into a new connection each time.
+    """
+
+    url: URL
+    looking: Connection
+
+    def facts(self) -> Facts:
+        """Read the facts of all schemas."""
+        with self._at_rest():
+            return read_facts(self.looking, user_schemas(self.looking))
+
+    def rows(self, tables: Sequence[str]) -> Snapshot:
+        """Read what tables hold."""
+        with self._at_rest():
+            return take(self.looking, tables)
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        yield
+        self.looking.rollback()
+
+
 @contextmanager
 def _files(subject: _Subject) -> Iterator[list[Path]]:
     with tempfile.TemporaryDirectory(prefix="monarch-proof-") as folder:
@@ -132,24 +158,29 @@ def _files(subject: _Subject) -> Iterator[list[Path]]:
 
 
 def _prove(url: URL, versions: Sequence[Path], subject: _Subject, before: Facts) -> Facts:
+    with reading(url) as looking:
+        return _prove_legs(_Clone(url, looking), versions, subject, before)
+
+
+def _prove_legs(clone: _Clone, versions: Sequence[Path], subject: _Subject, before: Facts) -> Facts:
     tables = _touched(before, subject)
     names = _named(before, subject)
-    rows = _upgrade_with_rows(url, versions, subject, tables)
-    after = chain_facts(url)
+    rows = _upgrade_with_rows(clone, versions, subject, tables)
+    after = clone.facts()
     _check(subject, "upgrade", subject.end or after, after)
-    now = _snapshot(url, names)
+    now = clone.rows(names)
     _check_rows(subject, "upgrade", rows, now)
     _check_rewrites(subject, rewritten(rows, now))
     try:
-        now = _run_or_empty(url, versions, subject, "downgrade", names, now)
+        now = _run_or_empty(clone, versions, subject, "downgrade", names, now)
     except IrreversibleRevision:
         return after
-    _check(subject, "downgrade", before, chain_facts(url))
+    _check(subject, "downgrade", before, clone.facts())
     # What an upgrade by hand put in, its downgrade may take out again.
     kept = now if subject.end else least(rows, now)
-    _check_rows(subject, "downgrade", kept, _snapshot(url, names))
-    _run_or_empty(url, versions, subject, "second upgrade", names, now)
-    again = chain_facts(url)
+    _check_rows(subject, "downgrade", kept, clone.rows(names))
+    _run_or_empty(clone, versions, subject, "second upgrade", names, now)
+    again = clone.facts()
     _check(subject, "second upgrade", after, again)
     return again
 
@@ -168,39 +199,39 @@ def _named(before: Facts, subject: _Subject) -> list[str]:
     return sorted(name.removeprefix("table ") for name in changed if name.startswith("table "))
 
 
-def _upgrade_with_rows(url: URL, versions: Sequence[Path], subject: _Subject, tables: Sequence[str]) -> Snapshot:
+def _upgrade_with_rows(clone: _Clone, versions: Sequence[Path], subject: _Subject, tables: Sequence[str]) -> Snapshot:
     """Fill the tables and upgrade; where rows stop it, as its hazards say they may, go on without those rows."""
     without: set[str] = set()
     for _ in range(TRIES):
         filled = [table for table in tables if table not in without]
-        _fill(url, filled, subject.end)
-        rows = _snapshot(url, tables)
+        _fill(clone.url, filled, subject.end)
+        rows = clone.rows(tables)
         try:
-            _run(url, versions, subject, "upgrade")
+            _run(clone.url, versions, subject, "upgrade")
         except RefusedError as error:
             if not filled or not _may_fail(subject, error):
                 raise
-            _empty(url, tables)
+            _empty(clone.url, tables)
             without |= {error.table} if error.table in filled else set(filled)
         else:
             return rows
-    rows = _snapshot(url, tables)
-    _run(url, versions, subject, "upgrade")
+    rows = clone.rows(tables)
+    _run(clone.url, versions, subject, "upgrade")
     return rows
 
 
 def _run_or_empty(
-    url: URL, versions: Sequence[Path], subject: _Subject, leg: str, tables: Sequence[str], rows: Snapshot
+    clone: _Clone, versions: Sequence[Path], subject: _Subject, leg: str, tables: Sequence[str], rows: Snapshot
 ) -> Snapshot:
     """Run a leg, without rows where they stop it: a column that was dropped comes back without its values."""
     try:
-        _run(url, versions, subject, leg)
+        _run(clone.url, versions, subject, leg)
     except RefusedError as error:
         if not _may_fail(subject, error):
             raise
-        _empty(url, tables)
-        rows = _snapshot(url, tables)
-        _run(url, versions, subject, leg)
+        _empty(clone.url, tables)
+        rows = clone.rows(tables)
+        _run(clone.url, versions, subject, leg)
     return rows
 
 
@@ -245,11 +276,6 @@ def _empty(url: URL, tables: Sequence[str]) -> None:
         if there:
             run_script(connection, f"TRUNCATE {', '.join(there)} CASCADE")
         connection.commit()
-
-
-def _snapshot(url: URL, tables: Sequence[str]) -> Snapshot:
-    with connect(url) as connection:
-        return take(connection, tables)
 
 
 def _check(subject: _Subject, leg: str, expected: Facts, found: Facts) -> None:

@@ -20,11 +20,13 @@ TABLES_A_QUERY = 50
 
 _COLUMNS = """
 SELECT c.oid, n.nspname || '.' || c.relname, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind = 'r',
-       pg_relation_filenode(c.oid), a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated <> ''
+       c.relkind = 'p' OR pg_relation_size(c.oid) > 0, pg_relation_filenode(c.oid), a.attnum, a.attname,
+       format_type(a.atttypid, a.atttypmod), a.attgenerated <> ''
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE n.nspname || '.' || c.relname = ANY(%(names)s) AND c.relkind IN ('r', 'p') ORDER BY 2, a.attnum
 """
+_MAY_HOLD = 3
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def take(connection: Connection, tables: Sequence[str]) -> Snapshot:
     for oid, *column in connection.exec_driver_sql(_COLUMNS, {"names": list(tables)}):
         described[oid].append(column)
     rows: dict[int, list[Sequence[str | None]]] = {oid: [] for oid in described}
-    queries = [_query(oid, columns) for oid, columns in described.items()]
+    # Most tables of a first installation have no rows to be asked for.
+    queries = [_query(oid, columns) for oid, columns in described.items() if columns[0][_MAY_HOLD]]
     for start in range(0, len(queries), TABLES_A_QUERY):
         for row in run_script(connection, " UNION ALL ".join(queries[start : start + TABLES_A_QUERY])).all():
             rows[row.oid].append(row.texts)
@@ -113,7 +116,7 @@ def _query(oid: int, columns: Sequence[Sequence[Any]]) -> str:
 
 
 def _stored(columns: Sequence[Sequence[Any]], rows: Sequence[Sequence[str | None]]) -> StoredTable:
-    name, _, _, file, *_ = columns[0]
+    name, _, _, _, file, *_ = columns[0]
     by_number = {}
     for place, (*_, number, column, type_, computed) in enumerate(columns):
         if number is not None:

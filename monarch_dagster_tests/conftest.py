@@ -3,7 +3,9 @@
 import hashlib
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from sqlalchemy import URL
 from monarch_dagster.memo import Memo
 from monarch_dagster.postgres.embedded import MEMORY_DIR, SHADOW_SETTINGS, EmbeddedCluster
 from monarch_dagster.postgres.shadow import ShadowServer
-from monarch_dagster.schema import core_models
+from monarch_dagster.schema import core_models, desired
 from monarch_dagster_tests.postgres.debian import debian_server
 from monarch_dagster_tests.support import DESCRIBES, Project, new_project
 
@@ -28,9 +30,10 @@ def _imported_once(request: pytest.FixtureRequest) -> Iterator[None]:
     if "core_models" in request.path.name:
         yield
         return
-    import_elsewhere = core_models._import_elsewhere
+    importing = core_models.importing
 
-    def imported(module: str, root: Path) -> bytes:
+    @contextmanager
+    def imported_once(module: str, root: Path) -> Iterator[Callable[[], bytes]]:
         digest = hashlib.sha256()
         files = [path for path in root.rglob("*.py") if path.parent.name != "versions"]
         for path in sorted({*files, *core_models.source_files(module, root)}):
@@ -38,12 +41,14 @@ def _imported_once(request: pytest.FixtureRequest) -> Iterator[None]:
             digest.update(path.read_bytes())
         key = (module, digest.digest())
         if key not in IMPORTED:
-            IMPORTED[key] = import_elsewhere(module, root)
-        return IMPORTED[key]
+            with importing(module, root) as imported:
+                IMPORTED[key] = imported()
+        yield partial(IMPORTED.__getitem__, key)
 
     # Not the test's own monkeypatch: what a test changes is to be undone before its other fixtures are.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(core_models, "_import_elsewhere", imported)
+        for module in (core_models, desired):
+            patch.setattr(module, "importing", imported_once)
         yield
 
 

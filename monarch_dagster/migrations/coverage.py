@@ -42,8 +42,7 @@ def coverage(sources: Sources, shadows: ShadowServer) -> Coverage:
     Raises `MonarchError` as `propose` does.
     """
     chain = load_chain(sources.schema_dir)
-    with replayed(shadows, chain) as before:
-        taken = sources.take()
+    with replayed(shadows, chain) as before, sources.taking() as taken:
         if (known := Kept(NOTHING, shadows, chain).value(taken)) is not None:
             return Coverage(True, tuple(known[1]))
         kept = Kept("coverage", shadows, chain)
@@ -65,14 +64,17 @@ class Kept:
     chain: Chain
 
     def value(self, taken: Taken) -> Any:
-        """Return what was kept, None for nothing."""
-        return self.shadows.memo.get(self.kind, taken.fingerprint, *chain_key(self.shadows, self.chain))
+        """Return what was kept, None for nothing; the models are waited for where there is anything for the rest."""
+        found = self.shadows.memo.get(self.kind, *self._key(taken))
+        return found[1] if found is not None and found[0] == taken.models else None
 
     def keep(self, value: Any, desired: Desired) -> None:
         """Keep a value that JSON can hold, which was found out of `desired`."""
-        if desired.fingerprint:
-            key = desired.fingerprint, *chain_key(self.shadows, self.chain)
-            self.shadows.memo.put(self.kind, *key, value=value)
+        if (taken := desired.taken) is not None:
+            self.shadows.memo.put(self.kind, *self._key(taken), value=[taken.models, value])
+
+    def _key(self, taken: Taken) -> tuple[str, ...]:
+        return taken.object_meta, taken.provider_schema, *chain_key(self.shadows, self.chain)
 
 
 def checked_sources(

@@ -194,8 +194,8 @@ def _propose_on(
     from monarch_dagster.migrations.renames import find_renames
     from monarch_dagster.migrations.said_renames import said_renames
 
-    with replayed(shadows, chain, fresh=fresh) as here, ExitStack() as stack:
-        nothing, taken = Kept(NOTHING, shadows, chain), sources.take()
+    with replayed(shadows, chain, fresh=fresh) as here, sources.taking() as taken, ExitStack() as stack:
+        nothing = Kept(NOTHING, shadows, chain)
         if (kept := nothing.value(taken)) is not None:
             return _nothing(chain, *map(tuple, kept))
         before = here.facts

@@ -18,8 +18,10 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache, partial
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -37,14 +39,34 @@ IMPORT_SECONDS = 120
 _CARRIED_MODULES = frozenset({"sqlalchemy", "builtins", "collections", "copyreg", "datetime", "decimal", "uuid"})
 
 
-def import_core_models(module: str, root: Path) -> bytes:
-    """Import `module` in a fresh process, with `root` first on its path, and return all that it declares, pickled.
+@contextmanager
+def importing(module: str, root: Path) -> Iterator[Callable[[], bytes]]:
+    """Begin to import `module` in a fresh process, with `root` first on its path; it ends with the context.
 
-    What an import looks at cannot be told, so each command imports anew; where the models declare the same, the bytes
-    are the same. Raises `MonarchError` when it does not import, declares nothing, or declares something twice or
-    without a schema.
+    Gives what waits for it and returns all that it declares, pickled. What an import looks at cannot be told, so each
+    command imports anew; where the models declare the same, the bytes are the same. It raises `MonarchError` when the
+    module does not import, declares nothing, or declares something twice or without a schema.
     """
-    return _import_elsewhere(module, root)
+    with tempfile.NamedTemporaryFile(prefix="monarch-models-") as handover:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__, module, handover.name],
+            cwd=root,
+            env=_environment(root),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            try:
+                yield cache(partial(_imported, module, process, Path(handover.name)))
+            finally:
+                process.kill()
+
+
+def import_core_models(module: str, root: Path) -> bytes:
+    """Import `module` and return all that it declares, pickled. Raises `MonarchError` as `importing` does."""
+    with importing(module, root) as imported:
+        return imported()
 
 
 def read_core_models(content: bytes) -> CoreModels:
@@ -59,32 +81,22 @@ def load_core_models(module: str, root: Path) -> CoreModels:
     return read_core_models(import_core_models(module, root))
 
 
-def _import_elsewhere(module: str, root: Path) -> bytes:
-    """Import in a fresh process, and return what that hands over."""
-    with tempfile.NamedTemporaryFile(prefix="monarch-models-") as handover:
-        command = [sys.executable, "-m", __name__, module, handover.name]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=root,
-                env=_environment(root),
-                capture_output=True,
-                text=True,
-                timeout=IMPORT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise MonarchError(
-                f"Importing the core models {module} took longer than {IMPORT_SECONDS} seconds.",
-                remedy="Models declare tables; move what else the module does out of its import.",
-            ) from None
-        content = Path(handover.name).read_bytes()
-    if done.returncode == 0:
+def _imported(module: str, process: subprocess.Popen[str], handover: Path) -> bytes:
+    """Wait for the process that imports, and return what it hands over."""
+    try:
+        _, said = process.communicate(timeout=IMPORT_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise MonarchError(
+            f"Importing the core models {module} took longer than {IMPORT_SECONDS} seconds.",
+            remedy="Models declare tables; move what else the module does out of its import.",
+        ) from None
+    content = handover.read_bytes()
+    if process.returncode == 0:
         return content
     try:
         failure = json.loads(content)
     except ValueError:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        last = (said.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
         failure = {"message": f"The core models {module} could not be imported: {last}", "remedy": "Correct them."}
     raise MonarchError(failure["message"], remedy=failure["remedy"])
 

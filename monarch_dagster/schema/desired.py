@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from monarch_dagster.errors import MonarchError
 from monarch_dagster.memo import Memo
 from monarch_dagster.memory import take_apart, uncollected
 from monarch_dagster.salesforce.object_meta import FILE_NAME, ObjectMeta, digest, read_object_meta
-from monarch_dagster.schema.core_models import import_core_models, read_core_models, source_digest
+from monarch_dagster.schema.core_models import importing, read_core_models, source_digest
 from monarch_dagster.schema.declared import CoreModels, EnumType, NamedSequence, View
 from monarch_dagster.schema.provider import Known, ProviderTables, add_provider_tables
 from monarch_dagster.streaming import streamed
@@ -40,14 +41,14 @@ class Sources:
         """The path of `object_meta.json`."""
         return self.schema_dir / FILE_NAME
 
-    def take(self) -> Taken:
-        """Import the core models, and see which content `object_meta.json` has.
+    @contextmanager
+    def taking(self) -> Iterator[Taken]:
+        """See which content `object_meta.json` has, and begin to import the core models.
 
-        Raises `MonarchError` where the models do not import, or a source cannot be read.
+        Raises `MonarchError` where the file cannot be read.
         """
-        return Taken(
-            import_core_models(self.core_models, self.root), digest(self.object_meta_path), self.provider_schema
-        )
+        with importing(self.core_models, self.root) as imported:
+            yield Taken(imported, digest(self.object_meta_path), self.provider_schema)
 
     def digests(self) -> SourceDigests:
         """Return digests of all that the desired schema is made from, without importing anything.
@@ -61,17 +62,16 @@ class Sources:
 
 @dataclass(frozen=True)
 class Taken:
-    """The sources at a moment: what the core models declare, as it was handed over, and the file's digest."""
+    """The sources at a moment: the core models, which are imported meanwhile, and the digest of `object_meta.json`."""
 
-    core_models: bytes
+    imported: Callable[[], bytes]
     object_meta: str
     provider_schema: str
 
     @cached_property
-    def fingerprint(self) -> str:
-        """A digest, in hex, of all that the desired schema follows from."""
-        models = hashlib.sha256(self.core_models).hexdigest()
-        return hashlib.sha256("\n".join((models, self.object_meta, self.provider_schema)).encode()).hexdigest()
+    def models(self) -> str:
+        """A digest, in hex, of what the core models declare; it is waited for. Raises `MonarchError` as `importing`."""
+        return hashlib.sha256(self.imported()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class Desired:
     sequences: tuple[NamedSequence, ...] = field(default=())
     # What the provider's tables came from.
     meta: ObjectMeta = field(default_factory=ObjectMeta)
-    # A digest of all that it follows from; "" where that changed meanwhile, or is not known.
-    fingerprint: str = ""
+    # All that it follows from; None where that changed meanwhile, or is not known.
+    taken: Taken | None = field(default=None, compare=False)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -121,10 +121,12 @@ def build_desired(sources: Sources, taken: Taken | None = None, known: Mapping[s
     entries, are not declared again. Raises `MonarchError` for a source that cannot be read or contradicts itself or
     another one.
     """
-    taken = taken or sources.take()
-    models = read_core_models(taken.core_models)
-    metadata = models.metadata
+    if taken is None:
+        with sources.taking() as now:
+            return build_desired(sources, now, known)
     meta = read_object_meta(sources.object_meta_path) or ObjectMeta()
+    models = read_core_models(taken.imported())
+    metadata = models.metadata
     if _in_the_way(models, sources.provider_schema):
         known = {}
     provider = add_provider_tables(metadata, meta, sources.provider_schema, str(sources.object_meta_path), known)
@@ -132,9 +134,9 @@ def build_desired(sources: Sources, taken: Taken | None = None, known: Mapping[s
     others = (*models.views, *models.enums, *models.sequences)
     schemas = {str(table.schema) for table in metadata.tables.values()} | {item.schema for item in others}
     schemas |= {sources.provider_schema} if provider.known else set()
-    fingerprint = taken.fingerprint if taken.object_meta == digest(sources.object_meta_path) else ""
+    is_same = taken.object_meta == digest(sources.object_meta_path)
     declared = models.views, models.enums, models.sequences
-    return Desired(metadata, tuple(sorted(schemas)), provider, *declared, meta, fingerprint)
+    return Desired(metadata, tuple(sorted(schemas)), provider, *declared, meta, taken if is_same else None)
 
 
 def ddl(desired: Desired) -> Iterator[str]:

@@ -102,7 +102,7 @@ def parse_revision(path: Path, content: bytes) -> Revision:
     """
     try:
         text = content.decode("utf-8")
-        head, generated = _head(text), _is_as_generated(text)
+        head, generated = _head(text), is_as_generated(text)
         # The operations as they were generated are valid Python, and may be many.
         compile(head if generated else text, str(path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
@@ -155,8 +155,8 @@ def _said_ids(head: str) -> tuple[str, str | None] | None:
     return (revision, down_revision) if isinstance(revision, str) and isinstance(down_revision, str | None) else None
 
 
-def _is_as_generated(text: str) -> bool:
-    """Say whether the operations are those that the id was made from."""
+def is_as_generated(text: str) -> bool:
+    """Say whether the operations of a revision file's text are those that its id was made from."""
     said, bodies = _said_ids(_head(text)), said_bodies(text)
     return said is not None and bodies is not None and said[0] == revision_id(said[1], *bodies)
 

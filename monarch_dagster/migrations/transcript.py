@@ -6,19 +6,24 @@ runs four times until it is applied. How a transcript comes about is `transcribe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any, Literal
 
-from sqlalchemy import Connection, exc
+from sqlalchemy import Connection, Enum, exc
+from sqlalchemy.types import TypeEngine
 
 from monarch_dagster.memory import forgetting
 from monarch_dagster.migrations.lock_timeouts import may_pass
-from monarch_dagster.migrations.revisions import said_bodies
+from monarch_dagster.migrations.revisions import is_as_generated, said_bodies
 from monarch_dagster.postgres.engines import is_lost, run_script
 
 # So many operations of a generated revision run at a time.
 PARAGRAPHS = 100
+# By these names a generated revision knows the modules that have types.
+_TYPES = ("sa", "postgresql")
 # So much SQL goes in a round trip, in characters: enough to make their number small, little enough to be interrupted.
 BATCH_LENGTH = 200_000
 # On a target only what waits for nobody goes with others: each statement that may wait has a time of its own.
@@ -88,12 +93,43 @@ def run_text(text: str, function: Literal["upgrade", "downgrade"]) -> None:
         return
     names = {}
     _execute(text[: text.index("\ndef upgrade()")], names)
+    if is_as_generated(text):
+        names |= {name: _Sharing(names[name]) for name in _TYPES if name in names}
     paragraphs = bodies[function == "downgrade"].split("\n\n    ")
     with forgetting() as forget:
         for start in range(0, len(paragraphs), PARAGRAPHS):
             if start:
                 forget()
             _execute(f"if True:\n    {_joined(paragraphs[start : start + PARAGRAPHS])}\n", names)
+
+
+class _Sharing:
+    """A module in which types that are made alike are one: with a type SQLAlchemy keeps what it finds out about it.
+
+    Enum types are left out: they know the table that they belong to.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._module, name)
+        if isinstance(found, type) and issubclass(found, TypeEngine) and not issubclass(found, Enum):
+            found = _sharing(found)
+        setattr(self, name, found)
+        return found
+
+
+def _sharing(kind: type[TypeEngine[Any]]) -> Callable[..., TypeEngine[Any]]:
+    shared = cache(kind)
+
+    def make(*arguments: Any, **named: Any) -> TypeEngine[Any]:
+        try:
+            return shared(*arguments, **named)
+        except TypeError:  # such as a list, which nothing can be known by
+            return kind(*arguments, **named)
+
+    return make
 
 
 def _joined(paragraphs: Sequence[str]) -> str:

@@ -27,13 +27,32 @@ class Note{number}(Base):
     for number in range(PARAGRAPHS + 5)
 )
 
+LETTERS = "Enum('a', 'b', name='letter', schema='landing')"
+ALIKE = "from sqlalchemy.dialects import postgresql\n" + "".join(
+    f"""
+class Typed{number}(Base):
+    __tablename__ = "typed{number}"
+    __table_args__ = {{"schema": "landing"}}
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    letter = mapped_column({LETTERS})
+    letters = mapped_column(postgresql.ARRAY({LETTERS}))
+    texts = mapped_column(postgresql.ARRAY(String(3)), server_default="{{}}")
+    price = mapped_column(Numeric(5, 2))
+    at = mapped_column(postgresql.TIMESTAMP(timezone=True, precision=3))
+    done = mapped_column(Boolean, server_default=text("false"))
+"""
+    for number in range(3)
+)
+
 
 def has_transcript(project: Project) -> bool:
     (*_, item) = project.chain().revisions
     return transcript(item, item.path.read_text(), Memo()) is not None
 
 
-@pytest.mark.parametrize("models", [SMALL_MODELS, MANY], ids=["one table", "more than run at a time"])
+@pytest.mark.parametrize(
+    "models", [SMALL_MODELS, MANY, ALIKE], ids=["one table", "more than run at a time", "types that are alike"]
+)
 def test_what_is_sent_comes_to_what_alembic_makes_of_the_file(project: Project, alembic: Alembic, models: str) -> None:
     project.write_models(models)
     project.write_meta(account(Code__c={"type": "string", "length": 40, "externalId": True, "unique": True}))

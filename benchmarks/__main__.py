@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,31 +94,39 @@ def main() -> None:
     parser.add_argument("--changed", type=int, default=100, help="objects that get a field at once")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--only", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help="where to work, and leave what was made; else a temporary folder")
+    parser.add_argument("--only", choices=list(ROUNDS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     org = synthetic_org(arguments.objects, arguments.fields)
     results = {name: Results() for name in ROUNDS}
-    if arguments.only:
-        name, folder = arguments.only
-        with _servers(Path(folder)) as servers:
-            ROUNDS[name](Path(folder) / name, org, arguments.changed, servers, results[name])
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)  # noqa: T201 - read by who began this process
-        return
-    with tempfile.TemporaryDirectory(prefix="monarch-bench-") as folder:
+    with ExitStack() as stack:
+        folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="monarch-bench-")))
+        folder.mkdir(exist_ok=True)
+        if arguments.only:
+            _measure(folder, [arguments.only], org, arguments, results)
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)  # noqa: T201 - read by who began this
+            return
         # Before this process grows: a process begins with the peak of the one that began it. What these leave stays to
         # the end: some file systems are slow to create files for minutes after many were deleted.
-        memory = {name: _peak(name, Path(folder) / f"peak_{name}", arguments) for name in ROUNDS}
-        with _servers(Path(folder)) as servers:
-            for number in range(arguments.repeat):
-                for name, do in ROUNDS.items():
-                    do(Path(folder) / f"{name}_{number}", org, arguments.changed, servers, results[name])
-                _measure_floors(f"floor_{number}", org, servers, results["monarch"])
+        memory = {name: _peak(name, folder / f"peak_{name}", arguments) for name in ROUNDS}
+        _measure(folder, list(ROUNDS), org, arguments, results)
     if arguments.json:
         found = {name: {"seconds": item.seconds, "statements": item.statements} for name, item in results.items()}
         print(json.dumps({"megabytes": memory, **found}))  # noqa: T201 - the result
     else:
         _print(arguments, results["monarch"], results["alembic"], memory)
+
+
+def _measure(
+    folder: Path, names: Sequence[str], org: ObjectMeta, arguments: argparse.Namespace, results: dict[str, Results]
+) -> None:
+    with _servers(folder) as servers:
+        for number in range(arguments.repeat):
+            for name in names:
+                ROUNDS[name](folder / f"{name}_{number}", org, arguments.changed, servers, results[name])
+            if len(names) > 1:
+                _measure_floors(f"floor_{number}", org, servers, results["monarch"])
 
 
 @contextmanager
@@ -230,9 +238,10 @@ def _forget(memo: Memo, shadows: ShadowServer | None = None) -> None:
 
 def _peak(name: str, folder: Path, arguments: argparse.Namespace) -> int:
     """Return the peak memory, in megabytes, of a process that does one round, in a folder that stays."""
-    folder.mkdir()
     sizes = ["--objects", arguments.objects, "--fields", arguments.fields, "--changed", arguments.changed]
-    return int(output_of("-m", "benchmarks", *map(str, sizes), "--only", name, str(folder)))
+    return int(
+        output_of("-m", "benchmarks", *map(str, sizes), "--repeat", "1", "--only", name, "--folder", str(folder))
+    )
 
 
 @contextmanager

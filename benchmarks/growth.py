@@ -10,6 +10,7 @@ import argparse
 import json
 import statistics
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +72,11 @@ def main() -> None:
     if len(sizes) < 2:
         parser.error("growth needs two sizes")
     found = {}
-    for number, size in enumerate(sizes, start=1):
-        _tell(f"{number} of {len(sizes)}: {size:,} objects of {arguments.fields} fields …")
-        found[size] = _measure(size, arguments.fields, arguments.repeat)
+    # Kept to the end: some file systems are slow to create files for minutes after many were deleted.
+    with tempfile.TemporaryDirectory(prefix="monarch-bench-") as folder:
+        for number, size in enumerate(sizes, start=1):
+            _tell(f"{number} of {len(sizes)}: {size:,} objects of {arguments.fields} fields …")
+            found[size] = _measure(Path(folder) / str(size), size, arguments.fields, arguments.repeat)
     title = f"objects of {arguments.fields} fields, median of {arguments.repeat}, seconds"
     lines = {MONARCH: list(_lines("monarch", found)), ALEMBIC: list(_lines("alembic", found))}
     for who, rows in lines.items():
@@ -88,8 +91,8 @@ def _tell(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201 - progress
 
 
-def _measure(objects: int, fields: int, repeat: int) -> dict[str, Any]:
-    sizes = {"--objects": objects, "--fields": fields, "--repeat": repeat}
+def _measure(folder: Path, objects: int, fields: int, repeat: int) -> dict[str, Any]:
+    sizes = {"--objects": objects, "--fields": fields, "--repeat": repeat, "--folder": folder}
     words = (str(word) for pair in sizes.items() for word in pair)
     found: dict[str, Any] = json.loads(output_of("-m", "benchmarks", *words, "--json"))
     return found

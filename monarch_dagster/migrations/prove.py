@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,10 +128,11 @@ class _Clone:
     url: URL
     looking: Connection
 
-    def facts(self) -> Facts:
-        """Read the facts of all schemas."""
+    def facts(self, only: Collection[str] | None = None) -> Facts:
+        """Read the facts of all schemas, or of the relations that are named in `only`."""
         with self._at_rest():
-            return read_facts(self.looking, user_schemas(self.looking))
+            found = read_facts(self.looking, user_schemas(self.looking), only)
+        return found if only is None else found.only(only)
 
     def rows(self, tables: Sequence[str]) -> Snapshot:
         """Read what tables hold."""
@@ -163,40 +164,53 @@ def _prove(url: URL, versions: Sequence[Path], subject: _Subject, before: Facts)
 
 
 def _prove_legs(clone: _Clone, versions: Sequence[Path], subject: _Subject, before: Facts) -> Facts:
-    tables = _touched(before, subject)
-    names = _named(before, subject)
-    rows = _upgrade_with_rows(clone, versions, subject, tables)
-    after = clone.facts()
-    _check(subject, "upgrade", subject.end or after, after)
+    # What changes is looked at behind each leg, all else at the end: a leg that should leave it alone left it for good.
+    # Where nobody says what will change, everything may.
+    changed = None if subject.end is None else {change.relation for change in differences(subject.end, before)}
+    # The tables that may change by the names that they have now, and by those that they get.
+    names = sorted(
+        name.removeprefix("table ")
+        for name in (before.relations if changed is None else changed)
+        if name.startswith("table ")
+    )
+    there = before.tables()
+    rows = _upgrade_with_rows(clone, versions, subject, [table for table in names if table in there])
+    after = clone.facts(changed)
+    _check(subject, "upgrade", _of(subject.end or after, changed), after)
     now = clone.rows(names)
     _check_rows(subject, "upgrade", rows, now)
     _check_rewrites(subject, rewritten(rows, now))
     try:
-        now = _run_or_empty(clone, versions, subject, "downgrade", names, now)
+        with _telling_the_cause(subject, "upgrade", subject.end, clone):
+            now = _run_or_empty(clone, versions, subject, "downgrade", names, now)
     except IrreversibleRevision:
-        return after
-    _check(subject, "downgrade", before, clone.facts())
+        return after if changed is None else clone.facts()
+    _check(subject, "downgrade", _of(before, changed), clone.facts(changed))
     # What an upgrade by hand put in, its downgrade may take out again.
     kept = now if subject.end else least(rows, now)
     _check_rows(subject, "downgrade", kept, clone.rows(names))
-    _run_or_empty(clone, versions, subject, "second upgrade", names, now)
+    with _telling_the_cause(subject, "downgrade", before if subject.end else None, clone):
+        _run_or_empty(clone, versions, subject, "second upgrade", names, now)
     again = clone.facts()
-    _check(subject, "second upgrade", after, again)
+    _check(subject, "second upgrade", subject.end or after, again)
     return again
 
 
-def _touched(before: Facts, subject: _Subject) -> list[str]:
-    """Return the tables that are there and may change: where nobody says what will, all of them."""
-    there = before.tables()
-    return [table for table in _named(before, subject) if table in there]
+@contextmanager
+def _telling_the_cause(subject: _Subject, leg: str, expected: Facts | None, clone: _Clone) -> Iterator[None]:
+    """Where a leg does not run, tell what the one before it, `leg`, left otherwise than `expected`, if anything."""
+    try:
+        yield
+    except IrreversibleRevision:
+        raise
+    except MonarchError:
+        if expected is not None:
+            _check(subject, leg, expected, clone.facts())
+        raise
 
 
-def _named(before: Facts, subject: _Subject) -> list[str]:
-    """Return the tables that may change by the names that they have now, and by those that they get."""
-    if subject.end is None:
-        return sorted(before.tables())
-    changed = {change.relation for change in differences(subject.end, before)}
-    return sorted(name.removeprefix("table ") for name in changed if name.startswith("table "))
+def _of(facts: Facts, names: Collection[str] | None) -> Facts:
+    return facts if names is None else facts.only(names)
 
 
 def _upgrade_with_rows(clone: _Clone, versions: Sequence[Path], subject: _Subject, tables: Sequence[str]) -> Snapshot:

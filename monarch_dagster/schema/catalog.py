@@ -1,7 +1,8 @@
 """The queries behind facts: what the PostgreSQL catalog says of some schemas, as PostgreSQL itself formats it.
 
 Each takes `schemas` or, since a join less is planned faster, their oids as `namespaces`; it leaves out what belongs to
-an extension. What becomes of the rows is `facts`'.
+an extension. Those that find most take `only`, names of relations, or the `oids` of these, too: null for all. What
+becomes of the rows is `facts`'.
 """
 
 # How values are read from texts and printed follows from a session's settings, whatever role, database or client say.
@@ -44,7 +45,8 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, obj_description
                  CASE WHEN c.relforcerowsecurity THEN 'FORCE' END),
        (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(c.reloptions) o)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT EXISTS (
+WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND (%(only)s::text[] IS NULL OR n.nspname || '.' || c.relname IN (SELECT unnest(%(only)s::text[]))) AND NOT EXISTS (
     SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
 """
 
@@ -78,6 +80,7 @@ LEFT JOIN pg_constraint k ON k.conrelid = a.attrelid AND k.contype = 'n' AND NOT
                          AND k.conkey[1] = a.attnum
 WHERE c.relnamespace = ANY(%(namespaces)s::oid[]) AND c.relkind IN ('r', 'p', 'f') AND a.attnum > 0
   AND NOT a.attisdropped
+  AND (%(oids)s::oid[] IS NULL OR a.attrelid = ANY(%(oids)s))
 GROUP BY a.attrelid
 """
 
@@ -86,12 +89,14 @@ CONSTRAINTS = """
 SELECT k.conrelid, k.conname, pg_get_constraintdef(k.oid), obj_description(k.oid, 'pg_constraint')
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
 WHERE c.relnamespace = ANY(%(namespaces)s::oid[]) AND k.contype IN ('c', 'f', 'p', 'u', 'x')
+  AND (%(oids)s::oid[] IS NULL OR k.conrelid = ANY(%(oids)s))
 """
 
 INDEXES = """
 SELECT i.indrelid, c.relname, pg_get_indexdef(i.indexrelid), i.indisvalid, obj_description(c.oid, 'pg_class')
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE c.relnamespace = ANY(%(namespaces)s::oid[])
+  AND (%(oids)s::oid[] IS NULL OR i.indrelid = ANY(%(oids)s))
   AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
 """
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -155,7 +155,7 @@ def differences(expected: Facts, found: Facts) -> Iterator[Difference]:
     """Give every aspect in which `found` is not what is `expected`, sorted by relation and aspect."""
     for name in sorted(expected.relations.keys() | found.relations.keys()):
         before, after = expected.relations.get(name), found.relations.get(name)
-        if before == after:
+        if before is after or before == after:
             continue
         if before is None or after is None:
             kind = name.partition(" ")[0]
@@ -189,8 +189,10 @@ def user_schemas(connection: Connection) -> Sequence[str]:
 
 
 @uncollected()
-def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
+def read_facts(connection: Connection, schemas: Sequence[str], only: Collection[str] | None = None) -> Facts:
     """Read the facts of `schemas` (those that do not exist count as absent) inside the connection's transaction.
+
+    Of tables and views those alone that are named in `only` ("table s.t"), if it is given; all else is there anyway.
 
     For one snapshot of all queries the transaction must be repeatable read (`postgres.engines.snapshot`), or have made
     itself all that it looks at.
@@ -198,10 +200,15 @@ def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
     run = connection.exec_driver_sql
     settings = tuple(run(catalog.READ_SETTINGS).one())
     run(catalog.APPLY_SETTINGS, tuple(catalog.SETTINGS.values()))
-    arguments: dict[str, list[object]] = {"schemas": list(schemas), "namespaces": []}
+    namespaces: list[int] = []
+    kinds = {f"{kind} " for kind in _KINDS.values()}
+    named = [name.removeprefix(kind) for name in only or () for kind in kinds if name.startswith(kind)]
+    arguments: dict[str, object] = {"schemas": list(schemas), "namespaces": namespaces, "only": None, "oids": None}
+    if only is not None:
+        arguments["only"] = named
     relations: dict[str, dict[str, str]] = {}
     for oid, name, comment in run(catalog.NAMESPACES, arguments):
-        arguments["namespaces"].append(oid)
+        namespaces.append(oid)
         relations[f"schema {name}"] = _commented({}, comment)
     # What belongs to an extension has no relation, and what the other queries find of it goes nowhere.
     by_oid: dict[int, dict[str, str]] = defaultdict(dict)
@@ -209,6 +216,7 @@ def read_facts(connection: Connection, schemas: Sequence[str]) -> Facts:
     for oid, schema, name, kind, *described in run(catalog.RELATIONS, arguments):
         names[oid] = f"{_KINDS[kind]} {schema}.{name}"
         by_oid[oid] = relations[names[oid]] = _relation(*described)
+    arguments["oids"] = None if only is None else list(names)
     for oid, columns, definitions in run(catalog.COLUMNS, arguments):
         by_oid[oid].update(zip(columns, definitions, strict=True))
     for oid, name, definition, comment in run(catalog.CONSTRAINTS, arguments):

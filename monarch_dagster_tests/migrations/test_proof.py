@@ -229,12 +229,21 @@ def test_generated_operations_that_do_what_they_are_to_do_are_proved(applied: Pr
     [
         ("return", r"table landing\.note: column extra is missing \(expected: text\)"),
         (sql("CREATE TABLE landing.more ()"), r"table landing\.more: the table is extra"),
+        (sql("CREATE TABLE IF NOT EXISTS landing.more ()"), r"table landing\.more: the table is extra"),
         (sql("ALTER TABLE landing.note ALTER body TYPE varchar(90)"), r"column body is character varying\(90\)"),
         (sql("DELETE FROM landing.note"), r"(?s)loses rows or values.*landing\.note: of "),
         (sql("UPDATE landing.note SET body = ''"), r"landing\.note\.body: of .* lost or changed"),
         (sql("CREATE INDEX i ON landing.note (nothing)"), r'column "nothing" does not exist'),
     ],
-    ids=["misses it", "adds a table", "changes a column", "deletes rows", "changes values", "does not run"],
+    ids=[
+        "misses it",
+        "adds a table",
+        "adds a table once",
+        "changes a column",
+        "deletes rows",
+        "changes values",
+        "does not run",
+    ],
 )
 def test_generated_operations_that_do_anything_else_are_refused_by_name(
     applied: Project, change: str, told: str
@@ -244,6 +253,25 @@ def test_generated_operations_that_do_anything_else_are_refused_by_name(
         prove(applied, draft)
     assert caught.value.message.startswith("The generated revision ")
     assert "--empty" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (sql("CREATE TABLE IF NOT EXISTS landing.more ()"), r"table landing\.more: the table is extra"),
+        (sql("DROP FUNCTION IF EXISTS landing.one()"), r"function landing\.one\(\): the function is missing"),
+    ],
+    ids=["adds a table", "drops a function"],
+)
+def test_what_a_downgrade_does_elsewhere_is_told_though_the_upgrade_leaves_it_alone(
+    applied: Project, change: str, told: str
+) -> None:
+    function = sql("CREATE FUNCTION landing.one() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    write_revision(applied.versions, "func", applied.chain().head, up=function, back=sql("DROP FUNCTION landing.one()"))
+    draft = drafted(applied, "pass")
+    text = draft.text.replace("def downgrade() -> None:\n", f"def downgrade() -> None:\n    {change}\n")
+    with pytest.raises(MonarchError, match=told):
+        prove(applied, replace(draft, text=text))
 
 
 def test_a_rewrite_that_generated_operations_do_not_tell_is_refused(applied: Project) -> None:

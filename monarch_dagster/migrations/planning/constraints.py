@@ -85,8 +85,6 @@ def rebuild_references(found: Mapping[str, Aspects], changes: Mapping[str, Chang
         for relation, items in changes.items()
         for aspect in items.drop
     }
-    if not (dropped or retyped):
-        return
     for relation, items in changes.items():
         for aspect, definition in _owned(found[relation]).items():
             key = reference(definition)

@@ -51,7 +51,7 @@ def _operations(found: Facts, wanted: Facts, words: Words, concurrent: bool) -> 
             before[name], after[name], recast_columns(before[name], enums) & recast_columns(after[name], enums)
         )
         for name in kept
-        if enums or before[name] != after[name]
+        if enums or (before[name] is not after[name] and before[name] != after[name])
     }
     yield from plan_schemas(before, after)
     yield from plan_created((name for name in tables if name not in before), words)
@@ -66,10 +66,11 @@ def _operations(found: Facts, wanted: Facts, words: Words, concurrent: bool) -> 
         name: changes_of(name, before[name], after[name], {identifier(column) for column in columns.replaced} | types)
         for name, columns in altered.items()
     }
-    untouched = {name: Changes() for name in kept if name not in changes}
     cast = {f"{name}.{column}" for name, columns in altered.items() for column in columns.converted}
-    rebuild_references(before, changes | untouched, cast)
-    changes |= {name: items for name, items in untouched.items() if items.add}
+    if cast or any(items.drop for items in changes.values()):
+        untouched = {name: Changes() for name in kept if name not in changes}
+        rebuild_references(before, changes | untouched, cast)
+        changes |= {name: items for name, items in untouched.items() if items.add}
     for name, items in changes.items():
         yield from plan_constraints(name, before[name], after[name], items, words, concurrent)
 

@@ -18,13 +18,19 @@ from monarch_dagster.postgres.quoting import quote
 
 TABLES_A_QUERY = 50
 
+# Of a table without rows no column is asked for: most of a first installation have none.
 _COLUMNS = """
-SELECT c.oid, n.nspname || '.' || c.relname, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind = 'r',
-       c.relkind = 'p' OR pg_relation_size(c.oid) > 0, pg_relation_filenode(c.oid), a.attnum, a.attname,
-       format_type(a.atttypid, a.atttypmod), a.attgenerated <> ''
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE n.nspname || '.' || c.relname = ANY(%(names)s) AND c.relkind IN ('r', 'p') ORDER BY 2, a.attnum
+WITH t AS MATERIALIZED (
+    SELECT c.oid, n.nspname || '.' || c.relname AS name,
+           quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS quoted, c.relkind = 'r' AS plain,
+           c.relkind = 'p' OR pg_relation_size(c.oid) > 0 AS may_hold,
+           pg_relation_filenode(c.oid) AS file
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname || '.' || c.relname IN (SELECT unnest(%(names)s::text[]))
+)
+SELECT t.*, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated <> ''
+FROM t LEFT JOIN pg_attribute a ON t.may_hold AND a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY t.name, a.attnum
 """
 _MAY_HOLD = 3
 
@@ -58,7 +64,6 @@ def take(connection: Connection, tables: Sequence[str]) -> Snapshot:
     for oid, *column in connection.exec_driver_sql(_COLUMNS, {"names": list(tables)}):
         described[oid].append(column)
     rows: dict[int, list[Sequence[str | None]]] = {oid: [] for oid in described}
-    # Most tables of a first installation have no rows to be asked for.
     queries = [_query(oid, columns) for oid, columns in described.items() if columns[0][_MAY_HOLD]]
     for start in range(0, len(queries), TABLES_A_QUERY):
         for row in run_script(connection, " UNION ALL ".join(queries[start : start + TABLES_A_QUERY])).all():

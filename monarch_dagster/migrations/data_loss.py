@@ -197,7 +197,8 @@ def _cannot_be_judged(revision: str, call: str) -> MonarchError:
 
 
 def _impossible(revision: str, outcomes: Sequence[Outcome]) -> MonarchError:
-    lines = [f"  {item}" for item in outcomes if item.failing or item.cut]
+    # What PostgreSQL refused of a batch was sent, and judged, once more by itself.
+    lines = list(dict.fromkeys(f"  {item}" for item in outcomes if item.failing or item.cut))
     return MonarchError(
         f"Revision {revision} converts columns whose values do not all fit; nothing of it was applied:\n"
         + "\n".join(lines),

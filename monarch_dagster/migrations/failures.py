@@ -31,7 +31,9 @@ _DATA_EXCEPTION, _VIOLATION = "22", "23"
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _ROW_VALUES = re.compile(r"(?<=\)=\().*(?=\) (?:is|already|conflicts))|(?<=row contains \().*(?=\))", re.DOTALL)
 _NO_FUNCTION = re.compile(r"^module .* has no attribute '(upgrade|downgrade)'$")
-_NOT_A_REVISION = ("site-packages", "<frozen", str(Path(__file__).parents[1]))
+# What Alembic has in place of a connection where nothing runs.
+_NO_CONNECTION = "'MockConnection' object has no attribute"
+_NOT_A_REVISION = ("site-packages", "<frozen", "<string>", str(Path(__file__).parents[1]))
 
 
 class RefusedError(MonarchError):
@@ -58,7 +60,7 @@ def refused(error: exc.DBAPIError) -> MonarchError:
     return failed
 
 
-def _lost(error: exc.DBAPIError, noted: Exception) -> MonarchError:
+def _lost(error: exc.DBAPIError, noted: BaseException) -> MonarchError:
     """Tell that the connection has gone, and what became of the revision that ran; `noted` says which that was."""
     note = _note(noted)
     if _has(noted, COMMIT_NOTE):
@@ -126,7 +128,7 @@ def _advice(error: exc.DBAPIError) -> str:
     return "What ran before it stays as it is. Correct the cause, then run again: it goes on where it stopped."
 
 
-def broken(error: Exception) -> MonarchError:
+def broken(error: BaseException) -> MonarchError:
     """Return the error for what a revision's own code raised."""
     if (cause := find_loss(error)) is not None:
         return _lost(cause, error)
@@ -138,6 +140,12 @@ def broken(error: Exception) -> MonarchError:
     own = [frame for frame in frames if not any(place in frame.filename for place in _NOT_A_REVISION)]
     place = (own or frames)[-1]
     where = f" {note}" if (note := _note(error)) else ""
+    if isinstance(error, AttributeError) and _NO_CONNECTION in str(error):
+        return MonarchError(
+            f"The SQL of the code{where} cannot be shown, since it asks the database ({place.filename}, line "
+            f"{place.lineno}), and nothing runs.",
+            remedy="Apply it without a dry run: it is proved on a shadow before it touches the target.",
+        )
     return MonarchError(
         f"The code{where} failed: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})",
         remedy="Correct the revision; it was rolled back, and revisions before it stay applied.",
@@ -149,9 +157,9 @@ def revision_of(error: Exception) -> str:
     return _note(error).removeprefix(NOTE)
 
 
-def _note(error: Exception) -> str:
+def _note(error: BaseException) -> str:
     return next((note for note in getattr(error, "__notes__", ()) if note.startswith(NOTE)), "")
 
 
-def _has(error: Exception, note: str) -> bool:
+def _has(error: BaseException, note: str) -> bool:
     return note in getattr(error, "__notes__", ())

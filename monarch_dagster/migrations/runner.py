@@ -125,7 +125,7 @@ def _running() -> Iterator[None]:
             ) from None
         except MonarchError:
             raise
-        except Exception as error:  # noqa: BLE001 - a revision is a person's code and may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a revision is a person's code and may raise anything
             raise broken(error) from None
         finally:
             sys.dont_write_bytecode = before

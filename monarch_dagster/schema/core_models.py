@@ -25,7 +25,7 @@ from functools import cache, partial
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from dotenv import dotenv_values
 from sqlalchemy import MetaData
@@ -47,18 +47,18 @@ def importing(module: str, root: Path) -> Iterator[Callable[[], bytes]]:
     command imports anew; where the models declare the same, the bytes are the same. It raises `MonarchError` when the
     module does not import, declares nothing, or declares something twice or without a schema.
     """
-    with tempfile.NamedTemporaryFile(prefix="monarch-models-") as handover:
+    with tempfile.NamedTemporaryFile(prefix="monarch-models-") as handover, tempfile.TemporaryFile() as said:
+        # No pipes: what the models start may hold them open, or fill them.
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, module, handover.name],
             cwd=root,
             env=_environment(root),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
         )
         with process:
             try:
-                yield cache(partial(_imported, module, process, Path(handover.name)))
+                yield cache(partial(_imported, module, process, Path(handover.name), said))
             finally:
                 process.kill()
 
@@ -81,22 +81,24 @@ def load_core_models(module: str, root: Path) -> CoreModels:
     return read_core_models(import_core_models(module, root))
 
 
-def _imported(module: str, process: subprocess.Popen[str], handover: Path) -> bytes:
-    """Wait for the process that imports, and return what it hands over."""
+def _imported(module: str, process: subprocess.Popen[bytes], handover: Path, said: IO[bytes]) -> bytes:
+    """Wait for the process that imports, and return what it hands over; what it said is in a file."""
     try:
-        _, said = process.communicate(timeout=IMPORT_SECONDS)
+        code = process.wait(IMPORT_SECONDS)
     except subprocess.TimeoutExpired:
         raise MonarchError(
             f"Importing the core models {module} took longer than {IMPORT_SECONDS} seconds.",
             remedy="Models declare tables; move what else the module does out of its import.",
         ) from None
     content = handover.read_bytes()
-    if process.returncode == 0:
+    if code == 0 and content:
         return content
     try:
         failure = json.loads(content)
     except ValueError:
-        last = (said.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()
+        last = lines[-1] if lines and code else f"their process ended, with exit code {code}"
         failure = {"message": f"The core models {module} could not be imported: {last}", "remedy": "Correct them."}
     raise MonarchError(failure["message"], remedy=failure["remedy"])
 
@@ -228,7 +230,7 @@ def _collect(name: str) -> CoreModels:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise _not_found(name) from None
         raise _broken(name, error) from None
-    except Exception as error:  # noqa: BLE001 - a person's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a person's module may raise anything when imported
         raise _broken(name, error) from None
     models = gather(_metadata_in(modules))
     if not (models.metadata.tables or models.views or models.enums or models.sequences):
@@ -241,7 +243,8 @@ def _collect(name: str) -> CoreModels:
 
 def _broken(name: str, error: BaseException) -> MonarchError:
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
+    foreign = ("importlib", f"{os.sep}sqlalchemy{os.sep}", __file__)
+    own = [frame for frame in frames if not any(place in frame.filename for place in foreign)]
     place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
     reason: object = error
     if isinstance(error, SyntaxError):

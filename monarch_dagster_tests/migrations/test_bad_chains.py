@@ -71,10 +71,16 @@ def test_a_file_that_says_no_revision_is_named(project: Project) -> None:
     ("body", "expected"),
     [
         ("raise ValueError('not today')", r"bbbb failed: ValueError: not today"),
+        ("raise SystemExit(0)", r"failed: SystemExit: 0 \(.*bbbb.*, line \d+\)"),
         ("op.execute('CREATE TABLE landing.half (id int)'); op.execute('SELECT 1/0')", r"(?s)bbbb.*division by zero"),
         ("op.execute(\"SELECT nowhere('5 %')\")", r"(?s)nowhere.* does not exist.*in: SELECT nowhere\('5 %'\)"),
     ],
-    ids=["its code raises", "PostgreSQL refuses a statement", "a statement with a percent sign"],
+    ids=[
+        "its code raises",
+        "its code ends the process",
+        "PostgreSQL refuses a statement",
+        "a statement with a percent sign",
+    ],
 )
 def test_a_revision_that_does_not_run_is_refused_before_anything_is_applied(
     project: Project, body: str, expected: str
@@ -84,6 +90,16 @@ def test_a_revision_that_does_not_run_is_refused_before_anything_is_applied(
         project.apply()
     assert f"{path.name} does not run on a shadow (its upgrade)" in caught.value.message
     assert project.facts().relations == {}
+
+
+def test_a_dry_run_of_code_that_asks_the_database_says_why_it_shows_no_sql(project: Project) -> None:
+    revision_file(project, "bbbb", project.generate().head, "op.get_bind().exec_driver_sql('SELECT 1')")
+    with pytest.raises(
+        MonarchError, match=r"SQL of the code in revision bbbb cannot be shown, since it asks the"
+    ) as caught:
+        project.apply(dry_run=True)
+    assert "without a dry run" in caught.value.remedy
+    assert project.apply().after == "bbbb"
 
 
 def test_a_target_at_a_revision_that_no_file_has_is_refused(project: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,10 @@ def test_an_edit_is_seen_at_once_though_time_and_size_stay(tmp_path: Path) -> No
         ("import not_installed_anywhere", "do not import: ModuleNotFoundError: No module named 'not_installed"),
         ("from sqlalchemy import no_such_thing", "do not import: ImportError: cannot import name 'no_such_thing'"),
         ("raise ValueError('why not')", "do not import: ValueError: why not"),
-        ("import sys; sys.exit('gave up')", "could not be imported: gave up"),
+        ("import sys; sys.exit('gave up')", "do not import: SystemExit: gave up"),
+        ("import sys; sys.exit(0)", "do not import: SystemExit: 0"),
+        ("import os; os._exit(0)", "could not be imported: their process ended, with exit code 0"),
+        ("import os; os.write(2, b'\\xff gone'); os._exit(4)", "could not be imported: \N{REPLACEMENT CHARACTER} gone"),
         ("", "The core models client_models declare no table."),
         ("Table('t', Base.metadata, Column('id', Integer))", "The core model of table t names no schema."),
         ("Table('t', Base.metadata, Column('id', Integer), schema='Upper')", "The schema of core table t is 'Upper'"),
@@ -219,6 +223,29 @@ def test_colons_of_casts_slices_times_and_values_are_no_parameters(tmp_path: Pat
         """,
     ).tables["s.t"]
     assert len(table.constraints) == 3
+
+
+def test_what_models_print_and_start_is_nobody_elses(tmp_path: Path) -> None:
+    started = time.monotonic()
+    table = load(
+        tmp_path,
+        """
+        import os, subprocess
+        for output in (1, 2):
+            os.write(output, b"\\xff" * 200_000)
+        subprocess.Popen(["sleep", "30"])
+        Table("t", MetaData(), Column("a", Text), schema="s")
+        t = Table("u", MetaData(), Column("a", Text), schema="s")
+        """,
+    ).tables["s.u"]
+    assert list(table.columns.keys()) == ["a"]
+    assert time.monotonic() - started < 20
+
+
+def test_an_error_within_sqlalchemy_is_told_by_the_models_line(tmp_path: Path) -> None:
+    lines = MODELS_HEADER.count("\n")
+    body = "ForeignKeyConstraint(['a'], ['s.u.a', 's.u.b'])"
+    assert f"client_models.py, line {lines + 1})" in refusal(tmp_path, body)
 
 
 def test_the_place_of_an_error_is_in_the_message(tmp_path: Path) -> None:

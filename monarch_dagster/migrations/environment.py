@@ -233,7 +233,7 @@ def _prepared(step: Step, connection: Connection, options: Options) -> Step:
 def _run_on_target(
     step: Step, connection: Connection, options: Options, body: bytes, alone: bool, run: Callable[[], None]
 ) -> None:
-    revision = _revision(step)
+    revision, transcript = _revision(step), options.transcripts.get(_revision(step))
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{options.lock_timeout_seconds}s'")
     if alone:
         # For the session: what is set in a transaction ends with it, and a build runs outside of one.
@@ -249,6 +249,7 @@ def _run_on_target(
         options.run,
         [name for name, revisions in approvals.items() if revision in revisions],
         repeats=alone,
+        only=transcript.makes(is_upgrade=step.is_upgrade) if transcript else None,
     )
 
     def captured() -> None:

@@ -30,6 +30,7 @@ from monarch_dagster.schema.facts import Aspects, Facts, combined_hash, read_fac
 
 # How statements end that only look, or make what is gone again before the revision ends.
 UNRECORDED = " /* not recorded */"
+_EVENT_TRIGGERS = "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D')"
 
 
 @dataclass
@@ -46,6 +47,8 @@ class Recording:
     approvals: Collection[str]
     # Whether it leaves its transaction, so that an interrupted run may have done a part of it before.
     repeats: bool
+    # The relations that it may touch; None for any.
+    only: Collection[str] | None = None
     statements: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class Recording:
         self.started_at, self._clock = datetime.now(UTC), time.monotonic()
         self._text = self.body.decode()
         self._hashes = read_hashes(self.connection)
+        if self.connection.exec_driver_sql(_EVENT_TRIGGERS).scalar_one():
+            self.only = None  # they may touch more
         self._before = self._facts()
 
     @contextmanager
@@ -102,7 +107,7 @@ class Recording:
         """Read the facts of the schemas that are the revisions' or that this one speaks of."""
         ours = {name.removeprefix("schema ") for name in self._hashes if name.startswith("schema ")}
         schemas = [name for name in user_schemas(self.connection) if name in ours or name in self._text]
-        return read_facts(self.connection, schemas)
+        return read_facts(self.connection, schemas, self.only)
 
     def _left_by_an_earlier_run(self, after: Mapping[str, Aspects]) -> Mapping[str, Aspects]:
         """Return the facts before, without what an interrupted run of this very revision had done of it."""

@@ -6,6 +6,7 @@ runs four times until it is applied. How a transcript comes about is `transcribe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,16 @@ BATCH_LENGTH = 200_000
 _WAITS_FOR_NOBODY = ("CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX ", "COMMENT ON ", "CREATE SCHEMA ")
 
 
+_NAME = r'"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*'
+_TABLE = rf"(?P<schema>{_NAME})\.(?P<table>{_NAME})"
+_MADE = re.compile(rf"CREATE TABLE {_TABLE} \(")
+_OF_TABLE = re.compile(
+    rf"CREATE (?:UNIQUE )?INDEX (?:{_NAME}) ON {_TABLE} |COMMENT ON TABLE {_TABLE.replace('P<', 'P<own_')} "
+    rf"|COMMENT ON COLUMN {_TABLE.replace('P<', 'P<column_')}\.(?:{_NAME}) "
+)
+_MADE_SCHEMA = re.compile(rf"CREATE SCHEMA (?:IF NOT EXISTS )?(?:{_NAME})")
+
+
 @dataclass(frozen=True)
 class Transcript:
     """The statements of a revision's two functions, without their semicolons, and the text that they are from."""
@@ -37,6 +48,23 @@ class Transcript:
     text: str
     upgrade: tuple[str, ...]
     downgrade: tuple[str, ...]
+
+    def makes(self, *, is_upgrade: bool) -> frozenset[str] | None:
+        """Return the tables ("table s.t") that a direction makes, with indexes and comments; None where it does more.
+
+        What makes tables and nothing else leaves all other relations as they are.
+        """
+        made: set[str] = set()
+        for statement in self.upgrade if is_upgrade else self.downgrade:
+            if found := _MADE.match(statement):
+                made.add(_relation(found))
+            elif found := _OF_TABLE.match(statement):
+                # On a table that was there, an index is made on its partitions, too.
+                if _relation(found) not in made:
+                    return None
+            elif not _MADE_SCHEMA.fullmatch(statement):
+                return None
+        return frozenset(made)
 
     def send(self, connection: Connection, *, is_upgrade: bool, together: bool) -> None:
         """Send the statements of one direction; what PostgreSQL refuses is told as if Alembic had run the revision.
@@ -55,6 +83,13 @@ class Transcript:
             run_text(self.text, "upgrade" if is_upgrade else "downgrade")
         else:
             attempt.commit()
+
+
+def _relation(found: re.Match[str]) -> str:
+    schema, table = (name for name in found.groups() if name is not None)
+    return "table " + ".".join(
+        name[1:-1].replace('""', '"') if name.startswith('"') else name for name in (schema, table)
+    )
 
 
 def joined(statements: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from monarch_dagster.migrations import transcribe
 from monarch_dagster.migrations.apply import apply_revisions
 from monarch_dagster.migrations.ledger import read_target
 from monarch_dagster.migrations.transcribe import transcript
-from monarch_dagster.migrations.transcript import BATCH_LENGTH, PARAGRAPHS, batches
+from monarch_dagster.migrations.transcript import BATCH_LENGTH, PARAGRAPHS, Transcript, batches
 from monarch_dagster_tests.migrations.support import Alembic
 from monarch_dagster_tests.support import SMALL_MODELS, Project, account
 
@@ -146,3 +146,45 @@ def test_tables_come_in_few_round_trips_and_what_may_wait_in_its_own() -> None:
     assert list(batches([], together=True)) == []
     long = ["CREATE TABLE " + "x" * BATCH_LENGTH] * 3
     assert list(batches(long, together=False)) == [[item] for item in long]
+
+
+@pytest.mark.parametrize(
+    ("statements", "made"),
+    [
+        (["CREATE SCHEMA IF NOT EXISTS s", "CREATE TABLE s.t (\n\ta INTEGER\n)"], {"table s.t"}),
+        (['CREATE TABLE "S"."a ""b" (\n\ta INTEGER\n)'], {'table S.a "b'}),
+        (
+            ["CREATE TABLE s.t (a int)", "CREATE UNIQUE INDEX i ON s.t (a)", "COMMENT ON TABLE s.t IS 'x'"],
+            {"table s.t"},
+        ),
+        (["CREATE TABLE s.t (a int)", "COMMENT ON COLUMN s.t.a IS 'x'"], {"table s.t"}),
+        (["CREATE TABLE s.t (a int)", "CREATE INDEX i ON s.other (a)"], None),
+        (["CREATE TABLE s.t (a int)", "COMMENT ON COLUMN s.other.a IS 'x'"], None),
+        (["CREATE TABLE s.t PARTITION OF s.other DEFAULT"], None),
+        (["CREATE TABLE s.t (a int)", "ALTER TABLE s.other ADD COLUMN a int"], None),
+        (["CREATE TABLE t (a int)"], None),
+        (["DROP TABLE s.t"], None),
+    ],
+)
+def test_what_makes_tables_and_nothing_else_says_which(statements: list[str], made: set[str] | None) -> None:
+    assert Transcript("", tuple(statements), ()).makes(is_upgrade=True) == made
+    assert Transcript("", (), tuple(statements)).makes(is_upgrade=False) == made
+
+
+def test_what_an_event_trigger_makes_of_it_is_recorded_too(project: Project) -> None:
+    project.execute(
+        """
+        CREATE SCHEMA landing;
+        CREATE FUNCTION public.more() RETURNS event_trigger LANGUAGE plpgsql AS
+            $$ BEGIN
+                IF to_regclass('landing.note') IS NOT NULL AND to_regclass('landing.audit') IS NULL THEN
+                    CREATE TABLE landing.audit (a int);
+                END IF;
+            END $$;
+        CREATE EVENT TRIGGER more ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION public.more();
+        """
+    )
+    project.generate()
+    project.apply()
+    recorded = {row.relation for row in project.execute("SELECT relation FROM alembic.facts_hash")}
+    assert {"table landing.note", "table landing.audit"} <= recorded

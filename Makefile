@@ -34,7 +34,7 @@ bench: $(STAMP) ## Measure
 	@$(VENV)/bin/python -m benchmarks.fetching
 	@$(VENV)/bin/python -m benchmarks.commands
 
-growth: $(STAMP) ## Measure how the seconds grow with the org, and draw it (an hour or more)
+growth: $(STAMP) ## Measure how the seconds grow with the org, and draw it (half an hour)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	@$(VENV)/bin/python -m benchmarks.growth
 
